@@ -1,0 +1,91 @@
+//! The decision core: a pure fold. `step` takes the state, the time and one event, and answers with the
+//! actions to take, each so specific that doing it needs no choice. It reads no clock and does no I/O,
+//! so the same journal gives the same bytes.
+
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::machine::{Machine, Off, Power};
+use crate::model::node::Node;
+use crate::model::pod::{Pod, PodId};
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The daemon started (or read its config again): what there is and how to behave. Nothing is known to be observed.
+    Started { machines: Vec<Machine>, policy: policy::Policy },
+    /// A time that `next_wakeup` asked for has come.
+    Tick,
+    /// All pods there are, after a (re)list: replaces what was known and makes the pod watch fresh.
+    PodsListed { pods: Vec<Pod> },
+    /// All nodes there are, likewise.
+    NodesListed { nodes: Vec<Node> },
+    /// A pod is new or changed.
+    PodApplied { pod: Pod },
+    /// A pod is gone.
+    PodGone { id: PodId },
+    /// A node is new or changed.
+    NodeApplied { node: Node },
+    /// A node is gone.
+    NodeGone { name: String },
+    /// The API server or a watch is out of reach: nothing may be powered off until both lists are fresh again.
+    WatchLost { reason: String },
+    /// The provider saw a machine's power.
+    PowerSeen { machine: String, power: Power },
+    /// The provider could not tell.
+    PowerUnseen { machine: String, reason: String },
+    /// An action ended.
+    Done { action: u64, machine: String, error: Option<String> },
+    /// A person asks.
+    Asked { machine: String, request: Request },
+}
+
+/// What a person may ask for a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// Power on now.
+    PowerOn,
+    /// Drain and power off now (PodDisruptionBudgets hold).
+    PowerOff,
+    /// May be powered by the daemon again.
+    Enable,
+    /// Is left alone by the daemon.
+    Disable,
+}
+
+/// One thing to do to one machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Action {
+    /// Its number in the journal; `Event::Done` names it.
+    pub id: u64,
+    /// The machine, which is also the node's name.
+    pub machine: String,
+    /// What to do.
+    pub what: What,
+    /// Why, in one line for people.
+    pub reason: String,
+}
+
+/// What is to be done. Each may be repeated safely.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case")]
+pub enum What {
+    /// See the power: answered by `PowerSeen` or `PowerUnseen`, then `Done`.
+    Observe,
+    /// Power on.
+    PowerOn,
+    /// Cordon the node, marked as ours.
+    Cordon,
+    /// Uncordon the node if it is marked as ours.
+    Uncordon,
+    /// Evict these pods through the API and wait until they are gone.
+    Drain { pods: Vec<PodId> },
+    /// Power off; done only when seen off.
+    PowerOff { how: Off },
+    /// Delete the Node object, which must have this UID.
+    DeleteNode { uid: String },
+}
+
+pub mod policy;

@@ -1,0 +1,22 @@
+//! Marea turns one RADL file and a rack of machines into an elastic, on-premises Kubernetes cluster.
+//!
+//! The modules stand on floors, and a file imports only from lower ones (`tests/tidy.rs` holds this;
+//! `docs/architecture.md` draws it):
+//!
+//! ```text
+//! 7  main
+//! 6  cli, daemon                      the edge, and the one event loop
+//! 5  executor, bootstrap, http        doing
+//! 4  provider, kubernetes, store, metrics, bundle
+//! 3  remote, clock, config, bootstrap::plan
+//! 2  autoscaler, recipe               deciding: pure
+//! 1  radl, scheduling, schedule       reading and fitting: pure
+//! 0  model, diagnostic                plain data
+//! ```
+
+pub mod autoscaler;
+pub mod clock;
+pub mod diagnostic;
+pub mod model;
+pub mod provider;
+pub mod scheduling;

@@ -1,0 +1,7 @@
+//! The model: plain data that every other floor speaks in. No kube type, no clock, no I/O.
+
+pub mod cluster;
+pub mod machine;
+pub mod node;
+pub mod pod;
+pub mod resources;

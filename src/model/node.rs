@@ -1,0 +1,68 @@
+//! A node: the Kubernetes Node that a machine becomes, trimmed to what decides.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::resources::Resources;
+
+/// What a taint does to pods that do not tolerate it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Effect {
+    /// New pods are not scheduled.
+    NoSchedule,
+    /// The scheduler avoids the node: a preference, which never counts here.
+    PreferNoSchedule,
+    /// New pods are not scheduled and running ones are evicted.
+    NoExecute,
+}
+
+/// A taint on a node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Taint {
+    /// Its key.
+    pub key: String,
+    /// Its value, empty when it has none.
+    #[serde(default)]
+    pub value: String,
+    /// What it does.
+    pub effect: Effect,
+}
+
+/// What a pod's fit is judged against: remembered when the machine is off.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shape {
+    /// What pods may use.
+    pub allocatable: Resources,
+    /// The node's labels.
+    pub labels: BTreeMap<String, String>,
+    /// The node's lasting taints (those that Kubernetes itself puts on a sick or cordoned node are left out).
+    pub taints: Vec<Taint>,
+    /// True when this was read from a real node; false when it is a declaration.
+    pub seen: bool,
+}
+
+/// A node as the API server shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    /// Its name, which is its machine's.
+    pub name: String,
+    /// Its UID: a node that was deleted and registered again has another.
+    pub uid: String,
+    /// When the object was made.
+    pub created: Timestamp,
+    /// The Ready condition is True.
+    pub ready: bool,
+    /// When kubelet last reported Ready's condition, if ever.
+    pub heartbeat: Option<Timestamp>,
+    /// Cordoned (`spec.unschedulable`).
+    pub cordoned: bool,
+    /// Cordoned by Marea: it carries our annotation, so we may uncordon it.
+    pub cordoned_by_us: bool,
+    /// What fit is judged against.
+    pub shape: Shape,
+}

@@ -1,0 +1,1 @@
+//! Scheduling: does a pod fit a node, as kube-scheduler would say.
