@@ -256,7 +256,7 @@ pub(super) fn check_recipes(document: &Document<'_>, known: &dyn Fn(&str) -> boo
 /// A known name one edit away: one letter less, more, other, or two swapped.
 fn neighbour(name: &str, known: &dyn Fn(&str) -> bool) -> Option<String> {
     let lower = name.to_lowercase().replace(['_', ' '], "-");
-    if lower.len() > 64 || !lower.is_ascii() {
+    if !(3..=64).contains(&lower.len()) || !lower.is_ascii() {
         return None;
     }
     if known(&lower) {

@@ -106,6 +106,11 @@ impl<'a> Parser<'a, '_> {
         None
     }
 
+    /// Whether a `(` comes right after this token: a keyword there was meant as an id.
+    fn before_parenthesis(&self) -> bool {
+        self.slice(self.token.end, self.text.len()).trim_start_matches([' ', '\t']).starts_with('(')
+    }
+
     fn is_keyword(&self) -> bool {
         KEYWORDS.iter().any(|(_, kind)| *kind == self.token.kind)
     }
@@ -218,7 +223,7 @@ impl<'a> Parser<'a, '_> {
             // `system (...)`: the features are still worth reading.
             if self.token.kind == Kind::Open {
                 self.parenthesis();
-            } else if !self.at_sentence() && self.token.kind != Kind::End {
+            } else if self.is_keyword() && self.before_parenthesis() || !self.at_sentence() && self.token.kind != Kind::End {
                 self.bump();
                 if self.token.kind == Kind::Open {
                     self.parenthesis();
@@ -358,13 +363,18 @@ impl<'a> Parser<'a, '_> {
     }
 
     fn unclosed(&mut self, open: Token) {
+        self.unclosed_before(open, self.token.start, self.token.end);
+    }
+
+    /// Reports that `open` is not closed where the text from `start` to `end` begins something else.
+    fn unclosed_before(&mut self, open: Token, start: usize, end: usize) {
         self.broken = true;
         let span = self.span_of(open);
-        let before = if self.token.kind == Kind::End || self.report.is_full() {
+        let before = if start >= self.text.len() || self.report.is_full() {
             "the end of the file".to_owned()
         } else {
-            let line = self.slice(0, self.token.start).matches('\n').count() + 1;
-            format!("{} in line {line}", self.seen())
+            let line = self.slice(0, start).matches('\n').count() + 1;
+            format!("`{}` in line {line}", self.slice(start, end))
         };
         self.report.error("R0012", span, "this `(` is never closed", "opened here", format!("put its `)` before {before}"));
     }

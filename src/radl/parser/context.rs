@@ -28,14 +28,14 @@ impl<'a> Parser<'a, '_> {
                 }
                 Kind::Option => self.option(&mut sentence),
                 Kind::System => {
-                    self.bump();
+                    let keyword = self.bump();
                     let Some(system) = self.name("a system's id") else {
                         self.to_item();
                         continue;
                     };
                     if self.token.kind == Kind::Open || self.at_sentence() && self.token.kind != Kind::Configure || self.token.kind == Kind::End {
                         // `system a (` is a sentence: the parenthesis before it was never closed.
-                        self.unclosed(open);
+                        self.unclosed_before(open, keyword.start, keyword.end);
                         self.sentences.push(Sentence::Contextualize(sentence));
                         self.aspect_of(AspectKind::System, system);
                         return;

@@ -31,6 +31,8 @@ impl<'a> Parser<'a, '_> {
             return (features, self.pass_over());
         }
         let mut wants_more = None;
+        // Something stood here, even if it could not be read.
+        let mut any = false;
         loop {
             match self.token.kind {
                 Kind::Close => {
@@ -42,7 +44,7 @@ impl<'a> Parser<'a, '_> {
                 }
                 Kind::And => {
                     let and = self.bump();
-                    if features.is_empty() || wants_more.is_some() {
+                    if !any || wants_more.is_some() {
                         self.dangling(and);
                     }
                     wants_more = Some(and);
@@ -58,7 +60,7 @@ impl<'a> Parser<'a, '_> {
                 }
                 _ => {}
             }
-            if !features.is_empty() && wants_more.is_none() {
+            if any && wants_more.is_none() {
                 let seen = self.seen();
                 let help = if self.token.kind == Kind::Comma { "write `and` for the comma" } else { "put `and` between two features" };
                 self.fault("R0016", format!("expected `and` or `)`, found {seen}"), "features are joined by `and`", help);
@@ -71,6 +73,7 @@ impl<'a> Parser<'a, '_> {
                 }
             }
             wants_more = None;
+            any = true;
             let (feature, closed) = self.feature(depth);
             features.extend(feature);
             if !closed {
