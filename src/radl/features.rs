@@ -210,7 +210,7 @@ impl<'a> Features<'a> {
     }
 
     /// The elements that a property contains.
-    pub(super) fn elements(&self, name: &str) -> &[(Text<'a>, Features<'a>)] {
+    pub(super) fn elements(&self, name: &str) -> &[(Text<'a>, Self)] {
         match self.properties.get(name) {
             Some((Property::Elements(elements), _)) => elements,
             Some((Property::Number(_) | Property::Text(..) | Property::List(_), _)) | None => &[],

@@ -157,22 +157,19 @@ fn how_many(system: &System<'_>, deploys: &[&Deploy<'_>], report: &mut Report) -
 
 /// A number that a pool cannot do without. Zero when it is missing, which is reported.
 fn needed(system: &System<'_>, name: &str, example: &str, report: &mut Report) -> u64 {
-    match system.features.number(name) {
-        Some((range, span)) => {
-            let found = count(name, range.chosen(), span, report);
-            if range.chosen() == 0 {
-                report.error("R0063", span, format!("`{name}` is zero"), "a machine needs more", format!("write `{name} = {example}`"));
-            }
-            found
+    let Some((range, span)) = system.features.number(name) else {
+        // A value of another kind was reported by the check.
+        if !system.features.properties.contains_key(name) {
+            let message = format!("system `{}` does not say its `{name}`", system.id.text);
+            report.error("R0062", system.id.span, message, "incomplete", format!("add `{name} = {example}`"));
         }
-        None => {
-            if !system.features.properties.contains_key(name) {
-                let message = format!("system `{}` does not say its `{name}`", system.id.text);
-                report.error("R0062", system.id.span, message, "incomplete", format!("add `{name} = {example}`"));
-            }
-            0
-        }
+        return 0;
+    };
+    let found = count(name, range.chosen(), span, report);
+    if range.chosen() == 0 {
+        report.error("R0063", span, format!("`{name}` is zero"), "a machine needs more", format!("write `{name} = {example}`"));
     }
+    found
 }
 
 fn count(name: &str, nano: u128, span: Span, report: &mut Report) -> u64 {

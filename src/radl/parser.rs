@@ -1,6 +1,8 @@
 //! The parser: recursive descent over tokens with one token of look-ahead. What it cannot read it reports
 //! once and passes over: to the end of the parenthesis, or to the next sentence.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "a parser names the tokens that it can use; every other is a finding")]
+
 use super::lexer::{KEYWORDS, Kind, Lexer, Token};
 use super::report::{Report, did_you_mean, nearest};
 use super::syntax::{Aspect, AspectKind, Body, Configure, Deploy, Name, Number, Sentence, Text};
@@ -280,7 +282,7 @@ impl<'a> Parser<'a, '_> {
                         None => {
                             self.broken = true;
                             self.sentences.push(Sentence::Configure(Configure { id, body }));
-                            self.to_sentence();
+                            self.pass_sentence();
                             return;
                         }
                     }
@@ -308,7 +310,7 @@ impl<'a> Parser<'a, '_> {
     }
 
     /// Passes over everything before the next sentence.
-    fn to_sentence(&mut self) {
+    fn pass_sentence(&mut self) {
         while self.token.kind != Kind::End && !self.at_sentence() {
             self.bump();
         }

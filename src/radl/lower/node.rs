@@ -30,7 +30,7 @@ pub(super) fn devices(features: &Features<'_>, report: &mut Report) -> BTreeMap<
 }
 
 /// The parts of a text between commas, each with its place.
-fn parts<'a>(text: Text<'a>) -> impl Iterator<Item = (&'a str, Span)> {
+fn parts(text: Text<'_>) -> impl Iterator<Item = (&str, Span)> {
     // A string that has no end has no closing quote: the places are still within the line.
     let mut at = text.span.start + 1;
     text.raw.split(',').filter_map(move |part| {

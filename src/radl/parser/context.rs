@@ -1,5 +1,7 @@
 //! `contextualize`: which system is configured with what, and in which order.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "a parser names the tokens that it can use; every other is a finding")]
+
 use super::Parser;
 use crate::radl::lexer::Kind;
 use crate::radl::syntax::{AspectKind, Comparator, ContextItem, ContextOption, Contextualize, Sentence, Value};
@@ -15,7 +17,7 @@ impl<'a> Parser<'a, '_> {
             let seen = self.seen();
             self.fault("R0028", format!("expected `(`, found {seen}"), "items belong here", "write `contextualize ( system NAME configure NAME )`");
             self.sentences.push(Sentence::Contextualize(sentence));
-            self.to_sentence();
+            self.pass_sentence();
             return;
         }
         let open = self.bump();
@@ -30,7 +32,7 @@ impl<'a> Parser<'a, '_> {
                 Kind::System => {
                     let keyword = self.bump();
                     let Some(system) = self.name("a system's id") else {
-                        self.to_item();
+                        self.pass_item();
                         continue;
                     };
                     if self.token.kind == Kind::Open || self.at_sentence() && self.token.kind != Kind::Configure || self.token.kind == Kind::End {
@@ -43,12 +45,12 @@ impl<'a> Parser<'a, '_> {
                     if self.token.kind != Kind::Configure {
                         let seen = self.seen();
                         self.fault("R0031", format!("expected `configure`, found {seen}"), "the item ends too early", format!("write `system {} configure NAME`", system.text));
-                        self.to_item();
+                        self.pass_item();
                         continue;
                     }
                     self.bump();
                     let Some(configure) = self.name("a configure's id") else {
-                        self.to_item();
+                        self.pass_item();
                         continue;
                     };
                     let mut item = ContextItem { system, configure, step: None, tool: None };
@@ -68,7 +70,7 @@ impl<'a> Parser<'a, '_> {
                         "no item begins so",
                         "write `system NAME configure NAME`, with `step N` or `with TOOL` after it; items need nothing between them",
                     );
-                    self.to_item();
+                    self.pass_item();
                 }
             }
         }
@@ -110,22 +112,22 @@ impl<'a> Parser<'a, '_> {
             self.fault("R0025", "options come before items", "too late", "move it to the start of the parenthesis");
         }
         self.bump();
-        let Some(name) = self.name("an option") else { return self.to_item() };
-        let Some(comparator) = self.comparator(name) else { return self.to_item() };
+        let Some(name) = self.name("an option") else { return self.pass_item() };
+        let Some(comparator) = self.comparator(name) else { return self.pass_item() };
         let value = match self.token.kind {
             Kind::Text => Value::Text(self.string()),
             Kind::Number => Value::Number(self.number()),
             _ => {
                 let seen = self.seen();
                 self.fault("R0015", format!("expected a value for `{}`, found {seen}", name.text), "no value", "an option is a number or a 'text'");
-                return self.to_item();
+                return self.pass_item();
             }
         };
         sentence.options.push(ContextOption { name, comparator: comparator.unwrap_or(Comparator::Equal), value });
     }
 
     /// Passes over what is no item. A `configure` without its `system` is passed over with its id.
-    fn to_item(&mut self) {
+    fn pass_item(&mut self) {
         while !matches!(self.token.kind, Kind::Close | Kind::Option | Kind::End) && !self.at_sentence() {
             self.bump();
         }

@@ -1,5 +1,7 @@
 //! Features: what stands in an aspect's parentheses, joined by `and`.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "a parser names the tokens that it can use; every other is a finding")]
+
 use super::Parser;
 use crate::radl::lexer::{Kind, Token};
 use crate::radl::syntax::{Comparator, Feature, Name, Number, Text, Value};
