@@ -96,14 +96,14 @@ pub enum Feature<'a> {
         /// Which property.
         name: Name<'a>,
         /// What one of its elements is like.
-        features: Vec<Feature<'a>>,
+        features: Vec<Self>,
     },
     /// `soft WEIGHT (features)`: wished for, not needed.
     Soft {
         /// How much it is wished for.
         weight: Number<'a>,
         /// What is wished for.
-        features: Vec<Feature<'a>>,
+        features: Vec<Self>,
     },
 }
 

@@ -76,7 +76,7 @@ pub(super) fn amount(number: &Number<'_>) -> Result<Nano, Fault> {
 
 /// A whole amount.
 pub(super) fn whole(nano: Nano) -> Option<u64> {
-    if nano % ONE == 0 { u64::try_from(nano / ONE).ok() } else { None }
+    if nano.is_multiple_of(ONE) { u64::try_from(nano / ONE).ok() } else { None }
 }
 
 /// An amount as a person writes it.

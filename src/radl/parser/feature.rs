@@ -301,8 +301,7 @@ impl<'a> Parser<'a, '_> {
         let mut depth = 0_usize;
         loop {
             match self.token.kind {
-                Kind::And if depth == 0 => return true,
-                Kind::Close if depth == 0 => return true,
+                Kind::And | Kind::Close if depth == 0 => return true,
                 Kind::Close => depth -= 1,
                 Kind::Open => depth += 1,
                 // The caller's loop reports the `(` that is still open.
