@@ -215,7 +215,7 @@ proptest! {
 fn work_is_linear() {
     let good = fs::read_to_string(root().join("tests/radl/ok/all-sentences.radl")).unwrap();
     for piece in [
-        "(", ")", "system a (", "system a ( b contains (", "a contains (", "'", "\\'", "'\n", "\"", "\"\n", "@begin\n", "@begin ", "\n @end", "@end", "[", "x = [", "$", "!", "-", "and ", "soft ", "é",
+        "(", ")", "system a (", "system a ( b contains (", "a contains (", "'", "\\'", "\\'\n", "'\n", "\"", "\"\n", "@begin\n", "@begin ", "\n @end", "@end", "[", "x = [", "$", "!", "-", "and ", "soft ", "é",
         "deploy a ", "contextualize (", "system a ( x = '\n' y ) ", "configure a ( @begin\n", "'a' '\n", "#", "\n", "option ", "x ", &good,
     ] {
         for before in ["", "system s ( "] {
