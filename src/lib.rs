@@ -20,4 +20,5 @@ pub mod clock;
 pub mod diagnostic;
 pub mod model;
 pub mod provider;
+pub mod radl;
 pub mod scheduling;

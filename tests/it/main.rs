@@ -1,0 +1,3 @@
+//! The integration tests: one program, a module an area.
+
+mod radl;
