@@ -15,6 +15,7 @@
 //! ```
 
 pub mod autoscaler;
+pub mod cli;
 pub mod clock;
 pub mod diagnostic;
 pub mod model;

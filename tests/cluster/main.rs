@@ -1,0 +1,3 @@
+//! Tests that boot real machines. They need root.
+
+mod local_provider;
