@@ -32,7 +32,7 @@ pub(super) fn start(site: &Site, record: &Record, host: u8) -> Result<(), LocalE
         }
     }
     // Written anew and renamed: a script that runs keeps the text that it began with.
-    let script = site.local().join("marea-launch");
+    let script = folder.join("launch");
     tool::write_whole(&script, SCRIPT, 0o755)?;
     let log = folder.join("console.log");
     // One boot back is kept: a machine that died is usually powered on again before anyone looks.

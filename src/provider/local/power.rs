@@ -119,7 +119,7 @@ pub(super) fn off_gracefully(site: &Site, name: &str) -> Result<(), LocalError> 
             return cut(site, &record);
         }
         // Asked again now and then: an init that has just begun does not hear it.
-        let heard = |init| asked.is_some_and(|(pid, when)| pid == init && !passed(when, Duration::from_secs(3)));
+        let heard = |init| asked.is_some_and(|(pid, when)| pid == init && !passed(when, Duration::from_secs(1)));
         if let Some(init) = seen.init.filter(|&init| !heard(init)) {
             // It may have ended since it was seen; then the next look says so.
             if let Err(error) = process::ask_to_power_off(init) {

@@ -31,13 +31,13 @@ pub(super) fn everything(site: &Site) -> Result<(), LocalError> {
         for entry in std::fs::read_dir(&local).at("list", &local)? {
             let entry = entry.at("list", &local)?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let ours = name.starts_with("base-") || ["machines", "marea-launch", "base.lock", "marea-launch.new"].contains(&name.as_str());
+            let ours = name.starts_with("base-") || ["machines", "base.lock"].contains(&name.as_str());
             if ours {
                 remove_below(site, &entry.path())?;
             }
         }
         // The mark last: a removal that was killed is recognised and finished by the next.
-        for last in ["machines.lock", "site.json.new", "site.json"] {
+        for last in ["machines.lock", "site.json.new", "site.json", "site.lock"] {
             remove_below(site, &local.join(last))?;
         }
         // Not empty means that somebody else put something there; it stays.

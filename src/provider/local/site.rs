@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::error::{At as _, LocalError};
-use super::tool;
+use super::{lock, tool};
 
 /// How a site is opened.
 #[derive(Debug, Clone)]
@@ -120,7 +120,7 @@ impl Site {
     fn refuse_strange_folder(&self) -> Result<(), LocalError> {
         let Ok(entries) = std::fs::read_dir(self.local()) else { return Ok(()) };
         // A mark that was being written when its writer was killed is ours too.
-        if entries.flatten().all(|entry| entry.file_name() == "site.json.new") {
+        if entries.flatten().all(|entry| ["site.json.new", "site.lock"].iter().any(|ours| entry.file_name() == *ours)) {
             return Ok(());
         }
         Err(LocalError::AlreadyUsed {
@@ -138,6 +138,7 @@ impl Site {
     pub(super) fn settle(&self) -> Result<(), LocalError> {
         if !self.read_mark()? {
             std::fs::create_dir_all(self.local()).at("make", self.local())?;
+            let _lock = lock::take(&self.local().join("site.lock"))?;
             let text = serde_json::to_string(&self.mark()).map_err(|e| LocalError::Broken(e.to_string()))?;
             tool::write_whole(&self.local().join("site.json"), &text, 0o644)?;
         }
