@@ -291,7 +291,7 @@ impl Run<'_> {
             Err(_) => {
                 drop(group);
                 // Takes its end from the kernel, so that no zombie stays.
-                let _ = child.wait().await;
+                let _ = tokio::time::timeout(LAST_WORDS, child.kill()).await;
                 Err(ProviderError::TimedOut {
                     what: self.what,
                     machine: self.machine.to_owned(),

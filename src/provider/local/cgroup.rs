@@ -174,10 +174,10 @@ pub(super) fn sweep(site: &Site, name: &str) -> Result<(), LocalError> {
     last
 }
 
-/// Removes the folder above those of the machines, when no machine has one any more.
+/// Removes the folder above those of the machines, with the empty ones of machines that were forgotten.
 pub(super) fn remove_group(site: &Site) -> Result<(), LocalError> {
     for hierarchy in hierarchies()? {
-        remove_folder(&hierarchy.mount().join(site.group()))?;
+        remove_tree(&hierarchy.mount().join(site.group()))?;
     }
     Ok(())
 }

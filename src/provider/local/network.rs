@@ -142,6 +142,11 @@ pub(super) fn remove_link(site: &Site, host: u8) -> Result<(), LocalError> {
     }
 }
 
+/// Whether somebody else has the bridge.
+pub(super) fn is_strange(site: &Site) -> Result<bool, LocalError> {
+    Ok(attribute(site, "address")?.is_some_and(|address| address != mark(site)))
+}
+
 /// Removes the bridge if it is ours.
 pub(super) fn remove(site: &Site) -> Result<(), LocalError> {
     if attribute(site, "address")? != Some(mark(site)) {

@@ -22,7 +22,10 @@ pub(super) fn everything(site: &Site) -> Result<(), LocalError> {
     for name in machine::list(site)?.into_keys() {
         power::destroy(site, &name)?;
     }
-    cgroup::remove_group(site)?;
+    // Somebody else's bridge: then the cgroups of that scope are theirs as well.
+    if !network::is_strange(site)? {
+        cgroup::remove_group(site)?;
+    }
     network::remove(site)?;
     let local = site.local();
     if local.exists() {
