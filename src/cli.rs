@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub mod log;
+pub mod machine;
 
 /// From one RADL file and a rack of machines to an elastic Kubernetes cluster.
 ///

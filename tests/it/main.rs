@@ -1,3 +1,4 @@
-//! The integration tests: one program, a module an area.
+//! Tests of the adapters and of the daemon against a real wire: one binary, one module an area.
 
+mod command_provider;
 mod radl;
