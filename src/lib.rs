@@ -19,4 +19,5 @@ pub mod clock;
 pub mod diagnostic;
 pub mod model;
 pub mod provider;
+pub mod schedule;
 pub mod scheduling;
