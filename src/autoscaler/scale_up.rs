@@ -25,6 +25,10 @@ pub(super) fn decide(state: &mut State, view: &View, now: Timestamp) {
         return;
     }
     gather(state, now);
+    turn_back(state, view, now);
+    if finding_out(state, now) {
+        return;
+    }
     if state.batch.is_none() && !state.waiting.is_empty() {
         meet_demand(state, view, now);
     }
@@ -47,6 +51,14 @@ pub(super) fn minimums(policy: &Policy, now: Timestamp, until: &mut Option<Times
         }
     }
     minimums
+}
+
+/// True while the power of some machine has yet to be seen for the first time: it may well be on, and what
+/// is wanted may be there already. A provider that does not answer holds nothing up for long.
+fn finding_out(state: &State, now: Timestamp) -> bool {
+    state.machines.values().any(|tracked| {
+        tracked.phase == Phase::Unknown && now < after(tracked.since, state.policy.observe_ms)
+    })
 }
 
 fn grant_wishes(state: &mut State, now: Timestamp) {
@@ -162,9 +174,27 @@ pub(super) fn is_candidate(tracked: &Tracked) -> bool {
     tracked.phase == Phase::Off && tracked.is_ours() && !tracked.must_observe && tracked.in_flight.is_none() && tracked.wish.is_none()
 }
 
+/// Keeps every machine on its way off that a waiting pod fits: it is on, and worth more than a boot. That
+/// does not wait for the batch, for the power may be gone by then.
+fn turn_back(state: &mut State, view: &View, now: Timestamp) {
+    let mut kept: Vec<(String, PodId)> = Vec::new();
+    for (name, tracked) in state.machines.iter().filter(|(_, tracked)| can_turn_back(tracked)) {
+        let place = view.place(name, &tracked.machine.shape, false);
+        let fits = |pod: &&Pod| first_failing_filter(pod, &place).is_none() && !doubted(state, &pod.id, name, now);
+        if let Some(pod) = state.demand().find(fits) {
+            kept.push((name.clone(), pod.id.clone()));
+        }
+    }
+    for (name, pod) in kept {
+        if let Some(tracked) = state.machines.get_mut(&name) {
+            abort(tracked, now, &format!("pod {pod} waits and fits it"));
+        }
+    }
+}
+
 fn meet_demand(state: &mut State, view: &View, now: Timestamp) {
     let mut beside: Vec<(PodId, String)> = Vec::new();
-    let (kept, chosen) = {
+    let chosen = {
         let state = &*state;
         let mut ready = ready_places(state, view);
         let left = place(state, now, in_order(state), &mut ready, |pod, node| beside.push((pod.id.clone(), node.to_owned())));
@@ -173,26 +203,15 @@ fn meet_demand(state: &mut State, view: &View, now: Timestamp) {
         };
         let mut booting = future(&|tracked| boots(tracked, now));
         let left = place(state, now, left, &mut booting, |_, _| {});
-        // Uncordoning machines are ours already; those that can turn back are worth more than a boot.
         let mut coming = future(&|tracked| tracked.phase == Phase::Uncordoning);
         let left = place(state, now, left, &mut coming, |_, _| {});
-        let mut turning = future(&can_turn_back);
-        let mut kept = BTreeMap::new();
-        let left = place(state, now, left, &mut turning, |pod, node| {
-            kept.entry(node.to_owned()).or_insert_with(|| pod.id.clone());
-        });
-        (kept, wake(state, view, now, &left))
+        wake(state, view, now, &left)
     };
     let doubts = &mut state.doubts;
     for (pod, node) in beside {
         doubts.entry(pod).or_default().entry(node).or_insert(now);
     }
     let State { machines, policy, .. } = state;
-    for (name, pod) in kept {
-        if let Some(tracked) = machines.get_mut(&name) {
-            abort(tracked, now, &format!("pod {pod} waits for it"));
-        }
-    }
     for (name, reason) in chosen {
         if let Some(tracked) = machines.get_mut(&name) {
             power_on(tracked, policy, now, reason);

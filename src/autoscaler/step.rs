@@ -62,7 +62,8 @@ fn machine_times(state: &State, tracked: &Tracked, times: &mut Vec<Timestamp>) {
     times.extend(tracked.not_before);
     times.extend(tracked.in_flight.as_ref().map(|flight| after(flight.since, policy.lost_ms)));
     match &tracked.phase {
-        Phase::Unknown | Phase::Off | Phase::Cordoning | Phase::Uncordoning | Phase::DeletingNode { .. } => {}
+        Phase::Unknown => times.push(after(since, policy.observe_ms)),
+        Phase::Off | Phase::Cordoning | Phase::Uncordoning | Phase::DeletingNode { .. } => {}
         Phase::PoweringOn { deadline, .. } => {
             times.push(*deadline);
             times.extend(tracked.power_seen.map(|(at, _)| after(at, policy.observe_ms)));
