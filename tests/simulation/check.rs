@@ -74,15 +74,12 @@ pub(crate) fn action(world: &World, action: &Action) -> Result<(), String> {
                 return wrong("powers on a disabled machine");
             }
             let wanted = told.pods.values().filter(waits).any(|pod| fits(pod, false, &machine.shape, [].iter()));
-            let up = ready_others(world, name, &machine.pool);
+            let up = ready_others(world, name, &machine.pool, true);
             let held = up < minimum(world, &machine.pool) as usize;
             // What a killed daemon had decided is carried on after its restart.
             let resumed = !fresh;
-            if !wanted && !held && !told.asked_on.contains(name) && !resumed && world.planted.checks_wakes() {
-                let recently = world.waited_lately(machine);
-                if !recently {
-                    return wrong("wakes a machine for nothing");
-                }
+            if !wanted && !held && !told.asked_on.contains(name) && !resumed {
+                return wrong("wakes a machine for nothing");
             }
             Ok(())
         }
@@ -98,7 +95,7 @@ pub(crate) fn action(world: &World, action: &Action) -> Result<(), String> {
             if asked_off || !was_ready {
                 return Ok(());
             }
-            let up = ready_others(world, name, &machine.pool);
+            let up = ready_others(world, name, &machine.pool, false);
             if up < minimum(world, &machine.pool) as usize && !told.disabled.contains(name) {
                 return wrong("goes below the pool's minimum");
             }
@@ -114,7 +111,8 @@ pub(crate) fn action(world: &World, action: &Action) -> Result<(), String> {
 }
 
 /// Machines of the pool, this one left out, that are Ready or boot as far as the core can know.
-fn ready_others(world: &World, name: &str, pool: &str) -> usize {
+/// Strictly: those only that it counts upon, for a node may be Ready whose machine is being given up.
+fn ready_others(world: &World, name: &str, pool: &str, strictly: bool) -> usize {
     let others = world.machines.iter().filter(|other| other.pool == pool && other.name != *name);
     let serves = |other: &&marea::model::machine::Machine| {
         let ready = world.told.nodes.get(&other.name).is_some_and(|node| node.ready && !node.cordoned);
@@ -122,7 +120,8 @@ fn ready_others(world: &World, name: &str, pool: &str) -> usize {
             marea::autoscaler::state::Phase::PoweringOn { deadline, .. } => time(world.now) < deadline,
             _ => one.phase.name() == "uncordoning",
         });
-        ready || coming
+        let counted = world.state.machines.get(&other.name).is_some_and(|one| one.phase.name() == "on");
+        (ready && (counted || !strictly)) || coming
     };
     others.filter(serves).count()
 }
@@ -155,10 +154,8 @@ pub(crate) fn at_rest(world: &World) -> Result<(), String> {
     }
     for (pool, on) in on {
         let members = sound.iter().filter(|one| one.pool == pool).count();
-        let recent = world.policy.schedule.iter().any(|rule| rule.pool == pool);
         let minimum = world.policy.pools[pool].min.min(u32::try_from(members).unwrap());
-        // A window opens every half hour, so a pool with one may just be above its own minimum.
-        if on < minimum || (on > minimum && !recent) {
+        if on != minimum {
             return Err(format!("pool {pool} has {on} on at rest and a minimum of {minimum}"));
         }
     }

@@ -1,7 +1,7 @@
 //! Planted bugs: each bends what the core hears, remembers or answers, as a mistake in it would. The
 //! simulation must notice every one, or it has no teeth.
 
-use marea::autoscaler::state::Phase;
+use marea::autoscaler::state::{Phase, Tracked};
 use marea::autoscaler::{Action, Event, State, What};
 use marea::model::machine::Role;
 use jiff::Timestamp;
@@ -46,10 +46,6 @@ impl Planted {
         Self::IgnoresWaitingPods,
         Self::ForgetsActions,
     ];
-
-    pub(crate) fn checks_wakes(self) -> bool {
-        true
-    }
 
     /// Before the step: what the core hears and remembers.
     pub(crate) fn before(self, state: &mut State, mut event: Event) -> Option<Event> {
@@ -103,10 +99,10 @@ impl Planted {
                 }
             }
             Self::TrustsMemoryAfterRestart => {
-                for tracked in state.machines.values_mut() {
-                    if !matches!(tracked.phase, Phase::Unknown) {
-                        tracked.must_observe = false;
-                    }
+                let known = |tracked: &Tracked| !matches!(tracked.phase, Phase::Unknown);
+                actions.retain(|action| action.what != What::Observe || !known(&state.machines[&action.machine]));
+                for tracked in state.machines.values_mut().filter(|tracked| tracked.must_observe && known(tracked)) {
+                    (tracked.must_observe, tracked.in_flight) = (false, None);
                 }
             }
             Self::NeverUncordons => actions.retain(|action| action.what != What::Uncordon),

@@ -91,6 +91,8 @@ pub(crate) struct World {
     pub(crate) journal: Vec<(Timestamp, Event)>,
     pub(crate) said: Vec<String>,
     pub(crate) planted: Planted,
+    /// When the core wants to be woken.
+    wake: Option<i64>,
     pub(crate) steps: usize,
     pub(crate) finished: usize,
     pub(crate) boots: usize,
@@ -152,7 +154,7 @@ impl World {
             nodes: BTreeMap::new(),
             api_up: true,
             calm: false,
-            stirred: true,
+            stirred: false,
             stream: 0,
             stream_at: [start; 2],
             epoch: 0,
@@ -162,6 +164,7 @@ impl World {
             journal: Vec::new(),
             said: Vec::new(),
             planted,
+            wake: None,
             steps: 0,
             finished: 0,
             boots: 0,
@@ -175,7 +178,6 @@ impl World {
             }
         }
         let length = world.rng.range(40, 120) * MINUTE;
-        world.after(0, Happens::Schedule);
         world.after(1, Happens::Arrive);
         for fault in [Happens::ApiDown, Happens::WatchDrops, Happens::Restart, Happens::Ask] {
             let first = world.rng.range(1, 40) * MINUTE;
@@ -202,10 +204,7 @@ impl World {
             if self.steps > 30_000 {
                 return Err("the core spins: too many steps".into());
             }
-            let wake = next_wakeup(&self.state).map(Timestamp::as_millisecond);
-            if wake.is_some_and(|wake| wake <= self.now && self.steps > 0 && wake < self.state.now.as_millisecond()) {
-                return Err("the core asks to be woken in the past".into());
-            }
+            let wake = self.wake;
             let next = self.queue.keys().next().map(|(at, _)| *at);
             let tick = wake.is_some_and(|wake| next.is_none_or(|next| wake <= next));
             let Some(at) = (if tick { wake } else { next }) else { break };
@@ -217,7 +216,8 @@ impl World {
                 self.feed(Event::Tick)?;
             } else if let Some((_, happens)) = self.queue.pop_first() {
                 if matches!(happens, Happens::Calm) {
-                    end = self.now + 5 * 60 * MINUTE;
+                    // Late in a half hour: what a window woke has gone off again.
+                    end = (self.now / (30 * MINUTE) + 10) * 30 * MINUTE + 26 * MINUTE;
                 }
                 self.happen(happens)?;
             }
@@ -256,6 +256,10 @@ impl World {
         let actions = step(&mut self.state, time(self.now), event);
         self.said.push(serde_json::to_string(&actions).unwrap());
         let actions = self.planted.after(&mut self.state, actions);
+        self.wake = next_wakeup(&self.state).map(Timestamp::as_millisecond);
+        if self.wake.is_some_and(|wake| wake <= self.now) {
+            return Err("the core asks to be woken in the past".into());
+        }
         for action in actions {
             crate::check::action(self, &action)?;
             self.under_way.insert(action.machine.clone(), action.id);
@@ -617,12 +621,6 @@ impl World {
         self.remove_pod(&PodId { namespace: "kube-system".into(), name: format!("proxy-{machine}") }, false);
     }
 
-    /// True when a pod that would fit this machine ended its wait so lately that the core could not know.
-    pub(crate) fn waited_lately(&self, machine: &Machine) -> bool {
-        let _ = machine;
-        false
-    }
-
     /// True when the core has seen the scheduler refuse this pod on this machine for long.
     pub(crate) fn doubts(&self, pod: &Pod, machine: &str) -> bool {
         self.state.doubts.get(&pod.id).is_some_and(|nodes| nodes.contains_key(machine))
@@ -682,7 +680,7 @@ impl World {
     /// A pod goes; its controller makes another when there is still work to do.
     fn remove_pod(&mut self, id: &PodId, again: bool) {
         let Some(pod) = self.pods.remove(id) else { return };
-        self.stirred = true;
+        self.stir();
         self.say(true, Event::PodGone { id: id.clone() });
         if again && pod.phase != Phase::Succeeded {
             let new = PodId { namespace: "work".into(), name: format!("job-{}", self.sequence) };
@@ -710,10 +708,18 @@ impl World {
         self.after(MINUTE, Happens::Clear { id: id.clone() });
     }
 
+    /// Something changed: the scheduler looks soon.
+    fn stir(&mut self) {
+        if !std::mem::replace(&mut self.stirred, true) {
+            self.after(SECOND, Happens::Schedule);
+        }
+    }
+
     /// The scheduler: binds what fits a Ready node that takes pods, anywhere it fits; marks the rest.
     fn schedule(&mut self) {
-        self.after(SECOND, Happens::Schedule);
-        if !self.api_up || !std::mem::take(&mut self.stirred) {
+        self.stirred = false;
+        if !self.api_up {
+            self.stir();
             return;
         }
         let waiting: Vec<Pod> = self.pods.values().filter(|pod| pod.node.is_none() && pod.phase == Phase::Pending).cloned().collect();
@@ -741,13 +747,13 @@ impl World {
     }
 
     fn put_pod(&mut self, pod: Pod) {
-        self.stirred = true;
+        self.stir();
         self.pods.insert(pod.id.clone(), pod.clone());
         self.say(true, Event::PodApplied { pod });
     }
 
     fn put_node(&mut self, node: Node) {
-        self.stirred = true;
+        self.stir();
         self.nodes.insert(node.name.clone(), node.clone());
         self.say(false, Event::NodeApplied { node });
     }
