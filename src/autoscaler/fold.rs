@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use super::policy::Policy;
 use super::state::{Phase, State, Tracked, Wish, after, doubled};
+use super::view::sample;
 use super::{Event, Request, What};
 use crate::model::machine::{Machine, Off, Power, Role};
 use crate::model::pod::{Owner, Pod};
@@ -106,7 +107,7 @@ fn found(state: &mut State) {
 
 fn apply_pod(state: &mut State, pod: Pod) {
     if let Owner::DaemonSet(name) = &pod.owner {
-        state.daemon_sets.insert(format!("{}/{name}", pod.id.namespace), pod.clone());
+        state.daemon_sets.insert(format!("{}/{name}", pod.id.namespace), sample(pod.clone()));
     }
     state.pods.insert(pod.id.clone(), pod);
 }

@@ -82,10 +82,9 @@ impl View {
     }
 }
 
-/// True when the DaemonSet of this sample pod puts a pod on such a node. The sample names its own node in a
-/// field of its affinity, which the DaemonSet's controller wrote and which says nothing about other nodes.
-pub(super) fn daemon_set_wants(sample: &Pod, name: &str, shape: &Shape) -> bool {
-    let mut pod = sample.clone();
+/// A DaemonSet's pod as a sample of what it puts on other nodes: without the node that it is bound to, and
+/// without the field in its affinity that names that node, which the DaemonSet's controller wrote.
+pub(super) fn sample(mut pod: Pod) -> Pod {
     pod.node = None;
     if let Some(terms) = &mut pod.affinity {
         for term in terms.iter_mut() {
@@ -95,5 +94,10 @@ pub(super) fn daemon_set_wants(sample: &Pod, name: &str, shape: &Shape) -> bool 
             pod.affinity = None;
         }
     }
-    first_failing_static(&pod, &Place::empty(name, shape)).is_none()
+    pod
+}
+
+/// True when the DaemonSet of this sample puts a pod on such a node.
+pub(super) fn daemon_set_wants(sample: &Pod, name: &str, shape: &Shape) -> bool {
+    first_failing_static(sample, &Place::empty(name, shape)).is_none()
 }

@@ -18,7 +18,7 @@ fn number(name: &str) -> Option<u64> {
 fn seeds() -> std::ops::Range<u64> {
     match number("SIM_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("SIM_WORLDS").unwrap_or(2000),
+        None => 0..number("SIM_WORLDS").unwrap_or(1000),
     }
 }
 

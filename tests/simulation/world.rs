@@ -177,10 +177,10 @@ impl World {
                 world.power_on(&name);
             }
         }
-        let length = world.rng.range(40, 120) * MINUTE;
+        let length = world.rng.range(15, 70) * MINUTE;
         world.after(1, Happens::Arrive);
         for fault in [Happens::ApiDown, Happens::WatchDrops, Happens::Restart, Happens::Ask] {
-            let first = world.rng.range(1, 40) * MINUTE;
+            let first = world.rng.range(1, 25) * MINUTE;
             world.after(first, fault);
         }
         world.after(length, Happens::Calm);
@@ -662,11 +662,11 @@ impl World {
         }
         for _ in 0..self.rng.range(1, 6) {
             let id = PodId { namespace: "work".into(), name: format!("job-{}", self.sequence) };
-            let cpu = *self.rng.pick(&[100, 500, 1000, 1900, 3000, 7000, 64_000]);
-            let memory = *self.rng.pick(&[GIB / 4, GIB, 3 * GIB, 12 * GIB]);
+            let cpu = *self.rng.pick(&[100, 200, 500, 500, 1000, 1000, 1900, 1900, 3000, 3000, 7000, 64_000]);
+            let memory = *self.rng.pick(&[GIB / 8, GIB / 4, GIB / 2, GIB, GIB, 3 * GIB, 12 * GIB]);
             let mut pod = self.pod(id, cpu, memory);
             if self.rng.percent(25) {
-                let pool = (*self.rng.pick(&["a", "b", "none"])).to_owned();
+                let pool = (*self.rng.pick(&["a", "b", "a", "b", "none"])).to_owned();
                 pod.node_selector.insert("pool".into(), pool);
             }
             let duration = self.rng.range(5, 600) * SECOND;
@@ -723,13 +723,11 @@ impl World {
             return;
         }
         let waiting: Vec<Pod> = self.pods.values().filter(|pod| pod.node.is_none() && pod.phase == Phase::Pending).cloned().collect();
+        let takes = self.nodes.values().filter(|node| node.ready && !node.cordoned).cloned();
+        let mut nodes: Vec<(Node, Vec<Pod>)> = takes.map(|node| (node.clone(), self.on_node(&node.name))).collect();
         for mut pod in waiting {
-            let fits: Vec<String> = self
-                .nodes
-                .values()
-                .filter(|node| node.ready && !node.cordoned && crate::check::fits(&pod, node.name == "front", &node.shape, self.on_node(&node.name).iter()))
-                .map(|node| node.name.clone())
-                .collect();
+            let fitting = nodes.iter().enumerate().filter(|(_, (node, on_it))| crate::check::fits(&pod, node.name == "front", &node.shape, on_it.iter()));
+            let fits: Vec<usize> = fitting.map(|(index, _)| index).collect();
             if fits.is_empty() {
                 if !pod.unschedulable {
                     pod.unschedulable = true;
@@ -737,7 +735,9 @@ impl World {
                 }
                 continue;
             }
-            pod.node = Some(self.rng.pick(&fits).clone());
+            let (node, on_it) = &mut nodes[*self.rng.pick(&fits)];
+            pod.node = Some(node.name.clone());
+            on_it.push(pod.clone());
             pod.unschedulable = false;
             pod.phase = Phase::Running;
             let duration = self.durations.get(&pod.uid).copied().unwrap_or(MINUTE);
