@@ -101,4 +101,4 @@ pub mod why;
 pub use self::policy::Policy;
 pub use self::state::State;
 pub use self::step::{next_wakeup, step};
-pub use self::why::{MachineStatus, Why, status, why_node, why_pod};
+pub use self::why::{MachineStatus, Why, status, unplaceable, why_node, why_pod};

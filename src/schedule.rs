@@ -113,3 +113,6 @@ fn to_chrono(time: Timestamp) -> Option<DateTime<Utc>> {
 fn to_jiff(time: DateTime<Utc>) -> Option<Timestamp> {
     Timestamp::from_millisecond(time.timestamp_millis()).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -213,6 +213,8 @@ impl Tracked {
     pub(super) fn enter(&mut self, phase: Phase, now: Timestamp, reason: impl Into<String>) {
         if self.phase.name() != phase.name() {
             self.since = now;
+            // A pause is for the action that failed, which is another phase's.
+            self.not_before = None;
         }
         self.phase = phase;
         self.reason = reason.into();

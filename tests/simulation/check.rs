@@ -79,7 +79,8 @@ pub(crate) fn action(world: &World, action: &Action) -> Result<(), String> {
             // What a killed daemon had decided is carried on after its restart.
             let resumed = !fresh;
             if !wanted && !held && !told.asked_on.contains(name) && !resumed {
-                return wrong("wakes a machine for nothing");
+                let waiting: Vec<_> = told.pods.values().filter(waits).map(|pod| (pod.id.to_string(), pod.requests.cpu_milli, pod.requests.memory >> 20, &pod.node_selector)).collect();
+                return wrong(&format!("wakes a machine of {:?} for nothing, {waiting:?} wait", machine.shape));
             }
             Ok(())
         }
