@@ -143,7 +143,9 @@ fn seen_off(tracked: &mut Tracked, policy: &Policy, now: Timestamp) {
     }
     match tracked.phase {
         Phase::Unknown => tracked.enter(Phase::Off, now, "seen off"),
-        Phase::Off | Phase::DeletingNode { .. } | Phase::Failed { .. } | Phase::PoweringOn { issued: false, .. } => {}
+        Phase::Off | Phase::DeletingNode { .. } | Phase::Failed { .. } => {}
+        // The daemon ended before it was done. Whether it is still wanted is decided anew.
+        Phase::PoweringOn { issued: false, .. } => tracked.enter(Phase::Off, now, "its power on had not been done"),
         Phase::PoweringOn { issued: true, .. } => {
             let retry_at = tracked.fail(policy, now, "it was powered on and then seen off");
             tracked.enter(Phase::Failed { retry_at }, now, "it was powered on and then seen off");

@@ -76,9 +76,7 @@ pub(crate) fn action(world: &World, action: &Action) -> Result<(), String> {
             let wanted = told.pods.values().filter(waits).any(|pod| fits(pod, false, &machine.shape, [].iter()));
             let up = ready_others(world, name, &machine.pool, true);
             let held = up < minimum(world, &machine.pool) as usize;
-            // What a killed daemon had decided is carried on after its restart.
-            let resumed = !fresh;
-            if !wanted && !held && !told.asked_on.contains(name) && !resumed {
+            if !wanted && !held && !told.asked_on.contains(name) {
                 let waiting: Vec<_> = told.pods.values().filter(waits).map(|pod| (pod.id.to_string(), pod.requests.cpu_milli, pod.requests.memory >> 20, &pod.node_selector)).collect();
                 return wrong(&format!("wakes a machine of {:?} for nothing, {waiting:?} wait", machine.shape));
             }

@@ -256,6 +256,9 @@ impl World {
         let actions = step(&mut self.state, time(self.now), event);
         self.said.push(serde_json::to_string(&actions).unwrap());
         let actions = self.planted.after(&mut self.state, actions);
+        if std::env::var("SIM_TRACE").is_ok() {
+            eprintln!("{} {} -> {}", time(self.now), serde_json::to_string(&self.journal.last().unwrap().1).unwrap().chars().take(200).collect::<String>(), self.said.last().unwrap());
+        }
         self.wake = next_wakeup(&self.state).map(Timestamp::as_millisecond);
         if self.wake.is_some_and(|wake| wake <= self.now) {
             return Err("the core asks to be woken in the past".into());
