@@ -102,3 +102,6 @@ pub use self::policy::Policy;
 pub use self::state::State;
 pub use self::step::{next_wakeup, step};
 pub use self::why::{MachineStatus, Why, status, unplaceable, why_node, why_pod};
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,8 @@ pub(super) fn advance(state: &mut State, view: &View, now: Timestamp) {
             tracked.trouble = Some("an action had no outcome and was given up".to_owned());
             tracked.must_observe = tracked.machine.role == Role::Worker;
         }
+        // Twice: a machine that has just come up is at once idle or busy.
+        move_on(tracked, &sight);
         move_on(tracked, &sight);
         remember(tracked, &sight);
     }
