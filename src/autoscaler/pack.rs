@@ -60,8 +60,8 @@ pub(super) fn choose(
     limits: &Limits,
     refused: impl Fn(&Pod, &str) -> bool,
 ) -> Vec<usize> {
-    let allow = |pod: &Pod, place: &Place<'_>| first_failing_static(pod, place).is_none() && !refused(pod, place.name);
-    let allows = |pod: &&Pod| candidates.iter().map(|one| allow(pod, &one.place)).collect();
+    let lets_on = |pod: &Pod, place: &Place<'_>| first_failing_static(pod, place).is_none() && !refused(pod, place.name);
+    let allows = |pod: &&Pod| candidates.iter().map(|one| lets_on(pod, &one.place)).collect();
     let allows: Vec<Vec<bool>> = pods.iter().map(allows).collect();
     let problem = Problem { pods, candidates, allows, limits };
     let all: Vec<usize> = problem.ordered((0..candidates.len()).collect());
@@ -103,15 +103,15 @@ impl Problem<'_, '_> {
 
     fn fill(&self, set: &[usize]) -> usize {
         let mut places: Vec<Place<'_>> = set.iter().map(|index| self.candidates[*index].place.clone()).collect();
-        let mut placed = 0;
-        for (pod, allows) in self.pods.iter().zip(&self.allows) {
-            let fits = |(index, place): &(&usize, &mut Place<'_>)| allows[**index] && first_failing_dynamic(pod, place).is_none();
+        let mut count = 0;
+        for (pod, lets_on) in self.pods.iter().zip(&self.allows) {
+            let fits = |(index, place): &(&usize, &mut Place<'_>)| lets_on[**index] && first_failing_dynamic(pod, place).is_none();
             if let Some((_, place)) = set.iter().zip(places.iter_mut()).find(fits) {
                 place.take(pod);
-                placed += 1;
+                count += 1;
             }
         }
-        placed
+        count
     }
 
     fn solve(&self, all: &[usize]) -> Vec<usize> {
@@ -216,3 +216,6 @@ impl Problem<'_, '_> {
             && self.allows.iter().all(|allows| allows[first] == allows[second])
     }
 }
+
+#[cfg(test)]
+mod tests;

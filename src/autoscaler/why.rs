@@ -21,7 +21,7 @@ pub struct Why {
     pub text: String,
     /// What explains it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub because: Vec<Why>,
+    pub because: Vec<Self>,
 }
 
 impl Why {

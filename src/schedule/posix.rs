@@ -110,7 +110,7 @@ fn values(field: &Field, text: &str) -> Result<Vec<u32>, (String, String)> {
 
 fn number(field: &Field, text: &str) -> Result<u32, String> {
     if let Some(index) = field.names.iter().position(|name| text.eq_ignore_ascii_case(name)) {
-        return Ok(u32::try_from(index).unwrap_or_default() + if field.low == 1 { 1 } else { 0 });
+        return Ok(u32::try_from(index).unwrap_or_default() + u32::from(field.low == 1));
     }
     let shown = if text.is_empty() { "nothing" } else { text };
     let value: u32 = if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }

@@ -1,6 +1,14 @@
 //! The simulation: thousands of seeded worlds in which machines and the API server fail in every way that
-//! we could think of, and the production core must keep its promises. `SIM_SEED=n` runs one world,
-//! `SIM_WORLDS=n` so many.
+//! we could think of, and the production core must keep its promises. `SIM_SEED=n` runs one world and
+//! prints its steps (with `--nocapture`, or when it fails), `SIM_WORLDS=n` so many.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test program: it may fail loudly, prints what it did, and a planted bug touches few words"
+)]
 
 mod check;
 mod planted;
@@ -44,6 +52,7 @@ fn the_core_keeps_its_promises_in_every_world() {
     let totals = std::sync::Mutex::new((0, 0, 0));
     let failed = sweep(seeds(), |seed| {
         let mut world = World::new(seed, Planted::Nothing);
+        world.traced = number("SIM_SEED").is_some();
         world.run()?;
         let mut totals = totals.lock().unwrap();
         *totals = (totals.0 + world.steps, totals.1 + world.finished, totals.2 + world.boots);

@@ -60,7 +60,9 @@ impl Planted {
                 pod.node_selector.clear();
             }
             (Self::PowersFrontEnd, Event::Started { machines, .. }) => {
-                machines.iter_mut().for_each(|machine| machine.role = Role::Worker);
+                for machine in machines {
+                    machine.role = Role::Worker;
+                }
             }
             _ => {}
         }

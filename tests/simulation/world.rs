@@ -6,13 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use marea::autoscaler::policy::{Bounds, Policy, Rule};
 use marea::autoscaler::{Action, Event, Request, State, What, next_wakeup, step};
-use marea::model::machine::{Machine, Power, Role};
+use marea::model::machine::{Machine, Role};
 use marea::model::node::{Effect, Node, Shape, Taint};
-use marea::model::pod::{Operator, Owner, Phase, Pod, PodId, Requirement, Term};
+use marea::model::pod::{Pod, PodId};
 use marea::model::resources::Resources;
 
 use crate::planted::Planted;
 use crate::rng::Rng;
+
+mod cluster;
+mod deeds;
 
 pub(crate) const SECOND: i64 = 1_000;
 pub(crate) const MINUTE: i64 = 60 * SECOND;
@@ -31,7 +34,7 @@ pub(crate) struct Real {
 }
 
 #[derive(Debug, Clone)]
-enum Happens {
+pub(crate) enum Happens {
     /// An event reaches the core, unless its watch or its daemon is gone.
     Deliver { stream: Option<u64>, epoch: Option<u64>, event: Box<Event> },
     /// A list reaches the core, as the API server then has it.
@@ -67,6 +70,7 @@ pub(crate) struct Told {
     pub(crate) disabled: BTreeSet<String>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct World {
     rng: Rng,
     pub(crate) now: i64,
@@ -93,6 +97,8 @@ pub(crate) struct World {
     pub(crate) planted: Planted,
     /// When the core wants to be woken.
     wake: Option<i64>,
+    /// Prints each step.
+    pub(crate) traced: bool,
     pub(crate) steps: usize,
     pub(crate) finished: usize,
     pub(crate) boots: usize,
@@ -165,6 +171,7 @@ impl World {
             said: Vec::new(),
             planted,
             wake: None,
+            traced: false,
             steps: 0,
             finished: 0,
             boots: 0,
@@ -256,8 +263,9 @@ impl World {
         let actions = step(&mut self.state, time(self.now), event);
         self.said.push(serde_json::to_string(&actions).unwrap());
         let actions = self.planted.after(&mut self.state, actions);
-        if std::env::var("SIM_TRACE").is_ok() {
-            eprintln!("{} {} -> {}", time(self.now), serde_json::to_string(&self.journal.last().unwrap().1).unwrap().chars().take(200).collect::<String>(), self.said.last().unwrap());
+        if self.traced {
+            let event = serde_json::to_string(&self.journal.last().unwrap().1).unwrap();
+            println!("{} {} -> {}", time(self.now), event.chars().take(200).collect::<String>(), self.said.last().unwrap());
         }
         self.wake = next_wakeup(&self.state).map(Timestamp::as_millisecond);
         if self.wake.is_some_and(|wake| wake <= self.now) {
@@ -443,332 +451,6 @@ impl World {
         self.start()
     }
 
-    /// Does what an action says; answers unless the daemon is gone.
-    fn take(&mut self, action: &Action, answer: bool) {
-        let machine = action.machine.clone();
-        let fault = !self.calm && self.rng.percent(6);
-        let mut seen = None;
-        let error = match &action.what {
-            What::Observe => {
-                seen = Some(if fault {
-                    Event::PowerUnseen { machine: machine.clone(), reason: "no answer".into() }
-                } else {
-                    let power = if self.real[&machine].on { Power::On } else { Power::Off };
-                    Event::PowerSeen { machine: machine.clone(), power }
-                });
-                fault.then(|| "no answer".to_owned())
-            }
-            What::PowerOn => {
-                // An error may come although it worked.
-                if !fault || self.rng.percent(30) {
-                    self.power_on(&machine);
-                }
-                fault.then(|| "timed out".to_owned())
-            }
-            What::PowerOff { .. } => {
-                if !fault || self.rng.percent(30) {
-                    self.cut(&machine);
-                }
-                fault.then(|| "timed out".to_owned())
-            }
-            _ if !self.api_up || fault => Some("the API server does not answer".to_owned()),
-            What::Cordon | What::Uncordon => {
-                let cordon = action.what == What::Cordon;
-                match self.nodes.get(&machine).cloned() {
-                    None => Some("no such node".to_owned()),
-                    Some(mut node) => {
-                        (node.cordoned, node.cordoned_by_us) = (cordon, cordon);
-                        self.put_node(node);
-                        None
-                    }
-                }
-            }
-            What::Drain { pods } => {
-                for id in pods {
-                    if self.pods.get(id).is_some_and(|pod| pod.node.as_deref() == Some(&machine)) {
-                        self.remove_pod(id, true);
-                    }
-                }
-                None
-            }
-            What::DeleteNode { uid } => match self.nodes.get(&machine) {
-                Some(node) if node.uid != *uid => Some("another UID".to_owned()),
-                Some(_) => {
-                    self.unregister(&machine);
-                    None
-                }
-                None => None,
-            },
-        };
-        if answer {
-            let done = Event::Done { action: action.id, machine, error };
-            for event in seen.into_iter().chain([done]) {
-                self.after(1, Happens::Deliver { stream: None, epoch: Some(self.epoch), event: Box::new(event) });
-            }
-        }
-    }
-
-    fn power_on(&mut self, machine: &str) {
-        let boot_timeout = self.policy.boot_timeout_ms;
-        let (slow, never, dies) = (self.rng.percent(8), self.rng.percent(6), self.rng.percent(8));
-        let real = self.real.get_mut(machine).unwrap();
-        if real.on {
-            return;
-        }
-        self.boots += 1;
-        real.on = true;
-        real.on_since = self.now;
-        real.boot += 1;
-        let (boot, lemon) = (real.boot, real.lemon);
-        let machine = machine.to_owned();
-        if !lemon && (!never || self.calm) {
-            let delay = if slow && !self.calm { boot_timeout + self.rng.range(-60, 60) * SECOND } else { self.rng.range(5, 80) * SECOND };
-            self.after(delay, Happens::Booted { machine: machine.clone(), boot });
-        }
-        if dies {
-            let delay = self.rng.range(1, 1200) * SECOND;
-            self.after(delay, Happens::Dies { machine, boot });
-        }
-    }
-
-    /// The power goes, for whatever reason.
-    fn cut(&mut self, machine: &str) {
-        let real = self.real.get_mut(machine).unwrap();
-        if !real.on {
-            return;
-        }
-        (real.on, real.kubelet) = (false, false);
-        real.boot += 1;
-        let boot = real.boot;
-        self.after(40 * SECOND, Happens::NotReady { machine: machine.to_owned(), boot });
-    }
-
-    fn booted(&mut self, machine: &str, boot: u64) {
-        let up = self.real[machine].on && self.real[machine].boot == boot;
-        if !up {
-            return;
-        }
-        if self.api_up {
-            self.real.get_mut(machine).unwrap().kubelet = true;
-            self.register(machine);
-        } else {
-            self.after(5 * SECOND, Happens::Booted { machine: machine.to_owned(), boot });
-        }
-    }
-
-    fn not_ready(&mut self, machine: &str, boot: u64) {
-        let sick = self.real[machine].boot == boot && !self.real[machine].kubelet;
-        let Some(mut node) = self.nodes.get(machine).cloned().filter(|_| sick) else { return };
-        if !self.api_up {
-            self.after(40 * SECOND, Happens::NotReady { machine: machine.to_owned(), boot });
-            return;
-        }
-        node.ready = false;
-        self.put_node(node);
-        self.after(60 * SECOND, Happens::Evict { machine: machine.to_owned(), boot });
-    }
-
-    /// What the node controller does once it sees the world again.
-    fn catch_up(&mut self) {
-        for name in self.workers() {
-            if !self.real[&name].kubelet && self.nodes.get(&name).is_some_and(|node| node.ready) {
-                let boot = self.real[&name].boot;
-                self.after(10 * SECOND, Happens::NotReady { machine: name, boot });
-            }
-        }
-    }
-
-    /// The kubelet reports: its node is there and Ready, and its DaemonSet's pod comes.
-    fn register(&mut self, machine: &str) {
-        self.sequence += 1;
-        let uid = format!("n{}", self.sequence);
-        let shape = self.machines.iter().find(|one| one.name == machine).unwrap().shape.clone();
-        let now = time(self.now);
-        let mut node = self.nodes.get(machine).cloned().unwrap_or(Node {
-            name: machine.into(),
-            uid,
-            created: now,
-            ready: true,
-            heartbeat: None,
-            cordoned: false,
-            cordoned_by_us: false,
-            shape: Shape { seen: true, ..shape },
-        });
-        node.ready = true;
-        node.heartbeat = Some(now);
-        self.put_node(node);
-        // Pods that were to go, and were left from before, are seen gone by the new kubelet.
-        for pod in self.on_node(machine) {
-            if pod.deleting || pod.phase == Phase::Running {
-                self.remove_pod(&pod.id, true);
-            }
-        }
-        let id = PodId { namespace: "kube-system".into(), name: format!("proxy-{machine}") };
-        let mut pod = self.pod(id, 100, GIB / 8);
-        pod.owner = Owner::DaemonSet("proxy".into());
-        pod.node = Some(machine.into());
-        pod.phase = Phase::Running;
-        pod.affinity = Some(vec![Term {
-            labels: vec![],
-            fields: vec![Requirement { key: "metadata.name".into(), operator: Operator::In, values: vec![machine.into()] }],
-        }]);
-        self.put_pod(pod);
-    }
-
-    fn unregister(&mut self, machine: &str) {
-        self.nodes.remove(machine);
-        self.say(false, Event::NodeGone { name: machine.into() });
-        for pod in self.on_node(machine) {
-            self.remove_pod(&pod.id, true);
-        }
-        self.remove_pod(&PodId { namespace: "kube-system".into(), name: format!("proxy-{machine}") }, false);
-    }
-
-    /// True when the core has seen the scheduler refuse this pod on this machine for long.
-    pub(crate) fn doubts(&self, pod: &Pod, machine: &str) -> bool {
-        self.state.doubts.get(&pod.id).is_some_and(|nodes| nodes.contains_key(machine))
-    }
-
-    /// The live pods with work on a node.
-    pub(crate) fn on_node(&self, machine: &str) -> Vec<Pod> {
-        let live = |pod: &&Pod| {
-            pod.node.as_deref() == Some(machine) && pod.phase != Phase::Succeeded && !matches!(pod.owner, Owner::DaemonSet(_))
-        };
-        self.pods.values().filter(live).cloned().collect()
-    }
-
-    fn pod(&mut self, id: PodId, cpu: u64, memory: u64) -> Pod {
-        self.sequence += 1;
-        Pod {
-            id,
-            uid: format!("p{}", self.sequence),
-            created: time(self.now),
-            phase: Phase::Pending,
-            node: None,
-            unschedulable: false,
-            gated: false,
-            deleting: false,
-            owner: Owner::Controller("Job/job".into()),
-            requests: Resources { cpu_milli: cpu, memory, pods: 1, ..Resources::default() },
-            node_selector: BTreeMap::new(),
-            affinity: None,
-            tolerations: vec![],
-            host_ports: vec![],
-            priority: 0,
-            not_judged: vec![],
-        }
-    }
-
-    fn arrive(&mut self) {
-        if self.calm {
-            return;
-        }
-        for _ in 0..self.rng.range(1, 6) {
-            let id = PodId { namespace: "work".into(), name: format!("job-{}", self.sequence) };
-            let cpu = *self.rng.pick(&[100, 200, 500, 500, 1000, 1000, 1900, 1900, 3000, 3000, 7000, 64_000]);
-            let memory = *self.rng.pick(&[GIB / 8, GIB / 4, GIB / 2, GIB, GIB, 3 * GIB, 12 * GIB]);
-            let mut pod = self.pod(id, cpu, memory);
-            if self.rng.percent(25) {
-                let pool = (*self.rng.pick(&["a", "b", "a", "b", "none"])).to_owned();
-                pod.node_selector.insert("pool".into(), pool);
-            }
-            let duration = self.rng.range(5, 600) * SECOND;
-            self.durations.insert(pod.uid.clone(), duration);
-            self.put_pod(pod);
-        }
-        let next = if self.rng.percent(30) { self.rng.range(10, 30) * MINUTE } else { self.rng.range(1, 240) * SECOND };
-        self.after(next, Happens::Arrive);
-    }
-
-    /// A pod goes; its controller makes another when there is still work to do.
-    fn remove_pod(&mut self, id: &PodId, again: bool) {
-        let Some(pod) = self.pods.remove(id) else { return };
-        self.stir();
-        self.say(true, Event::PodGone { id: id.clone() });
-        if again && pod.phase != Phase::Succeeded {
-            let new = PodId { namespace: "work".into(), name: format!("job-{}", self.sequence) };
-            let mut fresh = self.pod(new, pod.requests.cpu_milli, pod.requests.memory);
-            fresh.node_selector = pod.node_selector;
-            let duration = self.durations.get(&pod.uid).copied().unwrap_or(MINUTE);
-            self.durations.insert(fresh.uid.clone(), duration);
-            self.put_pod(fresh);
-        }
-    }
-
-    fn finish(&mut self, id: &PodId, uid: &str) {
-        let Some(mut pod) = self.pods.get(id).cloned().filter(|pod| pod.uid == uid && !pod.deleting) else { return };
-        let alive = pod.node.as_ref().is_some_and(|node| self.real[node].kubelet);
-        if !alive {
-            return;
-        }
-        if !self.api_up {
-            self.after(5 * SECOND, Happens::Finish { id: id.clone(), uid: uid.to_owned() });
-            return;
-        }
-        self.finished += 1;
-        pod.phase = Phase::Succeeded;
-        self.put_pod(pod);
-        self.after(MINUTE, Happens::Clear { id: id.clone() });
-    }
-
-    /// Something changed: the scheduler looks soon.
-    fn stir(&mut self) {
-        if !std::mem::replace(&mut self.stirred, true) {
-            self.after(SECOND, Happens::Schedule);
-        }
-    }
-
-    /// The scheduler: binds what fits a Ready node that takes pods, anywhere it fits; marks the rest.
-    fn schedule(&mut self) {
-        self.stirred = false;
-        if !self.api_up {
-            self.stir();
-            return;
-        }
-        let waiting: Vec<Pod> = self.pods.values().filter(|pod| pod.node.is_none() && pod.phase == Phase::Pending).cloned().collect();
-        let takes = self.nodes.values().filter(|node| node.ready && !node.cordoned).cloned();
-        let mut nodes: Vec<(Node, Vec<Pod>)> = takes.map(|node| (node.clone(), self.on_node(&node.name))).collect();
-        for mut pod in waiting {
-            let fitting = nodes.iter().enumerate().filter(|(_, (node, on_it))| crate::check::fits(&pod, node.name == "front", &node.shape, on_it.iter()));
-            let fits: Vec<usize> = fitting.map(|(index, _)| index).collect();
-            if fits.is_empty() {
-                if !pod.unschedulable {
-                    pod.unschedulable = true;
-                    self.put_pod(pod);
-                }
-                continue;
-            }
-            let (node, on_it) = &mut nodes[*self.rng.pick(&fits)];
-            pod.node = Some(node.name.clone());
-            on_it.push(pod.clone());
-            pod.unschedulable = false;
-            pod.phase = Phase::Running;
-            let duration = self.durations.get(&pod.uid).copied().unwrap_or(MINUTE);
-            self.after(duration, Happens::Finish { id: pod.id.clone(), uid: pod.uid.clone() });
-            self.put_pod(pod);
-        }
-    }
-
-    fn put_pod(&mut self, pod: Pod) {
-        self.stir();
-        self.pods.insert(pod.id.clone(), pod.clone());
-        self.say(true, Event::PodApplied { pod });
-    }
-
-    fn put_node(&mut self, node: Node) {
-        self.stir();
-        self.nodes.insert(node.name.clone(), node.clone());
-        self.say(false, Event::NodeApplied { node });
-    }
-
-    /// A watch tells: late, in order, and only while it lives.
-    fn say(&mut self, pods: bool, event: Event) {
-        if self.api_up {
-            let at = (self.now + self.rng.range(1, 900)).max(self.stream_at[usize::from(pods)] + 1);
-            self.stream_at[usize::from(pods)] = at;
-            self.after(at - self.now, Happens::Deliver { stream: Some(self.stream), epoch: None, event: Box::new(event) });
-        }
-    }
 }
 
 fn shape(rng: &mut Rng, pool: &str, front: bool) -> Shape {
