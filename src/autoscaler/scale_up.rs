@@ -11,7 +11,7 @@ use super::pack::{Candidate, Limits, choose, cost, size};
 use super::policy::Policy;
 use super::state::{Batch, Phase, State, Tracked, Wish, after, is_demand};
 use super::view::View;
-use crate::model::machine::{Off, Role};
+use crate::model::machine::Role;
 use crate::model::pod::{Pod, PodId};
 use crate::scheduling::{Place, first_failing_filter};
 
@@ -156,7 +156,7 @@ pub(super) fn boots(tracked: &Tracked, now: Timestamp) -> bool {
 fn can_turn_back(tracked: &Tracked) -> bool {
     let on_the_way = match tracked.phase {
         Phase::Cordoning | Phase::Looking | Phase::Draining => tracked.is_ours(),
-        Phase::PoweringOff { how: Off::Graceful, rest_until: None } => tracked.is_ours() && tracked.in_flight.is_none(),
+        Phase::PoweringOff { rest_until: None, .. } => tracked.is_ours() && tracked.in_flight.is_none(),
         Phase::Unknown
         | Phase::Off
         | Phase::PoweringOn { .. }
