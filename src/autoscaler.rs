@@ -13,31 +13,79 @@ use crate::model::pod::{Pod, PodId};
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// The daemon started (or read its config again): what there is and how to behave. Nothing is known to be observed.
-    Started { machines: Vec<Machine>, policy: policy::Policy },
+    Started {
+        /// The machines there are.
+        machines: Vec<Machine>,
+        /// How to behave.
+        policy: policy::Policy,
+    },
     /// A time that `next_wakeup` asked for has come.
     Tick,
     /// All pods there are, after a (re)list: replaces what was known and makes the pod watch fresh.
-    PodsListed { pods: Vec<Pod> },
+    PodsListed {
+        /// All of them.
+        pods: Vec<Pod>,
+    },
     /// All nodes there are, likewise.
-    NodesListed { nodes: Vec<Node> },
+    NodesListed {
+        /// All of them.
+        nodes: Vec<Node>,
+    },
     /// A pod is new or changed.
-    PodApplied { pod: Pod },
+    PodApplied {
+        /// As it is now.
+        pod: Pod,
+    },
     /// A pod is gone.
-    PodGone { id: PodId },
+    PodGone {
+        /// Which one.
+        id: PodId,
+    },
     /// A node is new or changed.
-    NodeApplied { node: Node },
+    NodeApplied {
+        /// As it is now.
+        node: Node,
+    },
     /// A node is gone.
-    NodeGone { name: String },
+    NodeGone {
+        /// Which one.
+        name: String,
+    },
     /// The API server or a watch is out of reach: nothing may be powered off until both lists are fresh again.
-    WatchLost { reason: String },
+    WatchLost {
+        /// For people.
+        reason: String,
+    },
     /// The provider saw a machine's power.
-    PowerSeen { machine: String, power: Power },
+    PowerSeen {
+        /// Which machine.
+        machine: String,
+        /// What was seen.
+        power: Power,
+    },
     /// The provider could not tell.
-    PowerUnseen { machine: String, reason: String },
+    PowerUnseen {
+        /// Which machine.
+        machine: String,
+        /// Why not.
+        reason: String,
+    },
     /// An action ended.
-    Done { action: u64, machine: String, error: Option<String> },
+    Done {
+        /// The action's number.
+        action: u64,
+        /// Its machine.
+        machine: String,
+        /// What went wrong, if anything did.
+        error: Option<String>,
+    },
     /// A person asks.
-    Asked { machine: String, request: Request },
+    Asked {
+        /// Of which machine.
+        machine: String,
+        /// What.
+        request: Request,
+    },
 }
 
 /// What a person may ask for a machine.
@@ -80,11 +128,37 @@ pub enum What {
     /// Uncordon the node if it is marked as ours.
     Uncordon,
     /// Evict these pods through the API and wait until they are gone.
-    Drain { pods: Vec<PodId> },
+    Drain {
+        /// Which ones.
+        pods: Vec<PodId>,
+    },
     /// Power off; done only when seen off.
-    PowerOff { how: Off },
+    PowerOff {
+        /// Gracefully, or by cutting the power.
+        how: Off,
+    },
     /// Delete the Node object, which must have this UID.
-    DeleteNode { uid: String },
+    DeleteNode {
+        /// The UID that it was seen with.
+        uid: String,
+    },
 }
 
+mod fold;
+mod life;
+mod pack;
 pub mod policy;
+mod scale_down;
+mod scale_up;
+pub mod state;
+pub mod step;
+mod view;
+pub mod why;
+
+pub use self::policy::Policy;
+pub use self::state::State;
+pub use self::step::{next_wakeup, step};
+pub use self::why::{MachineStatus, Why, status, unplaceable, why_node, why_pod};
+
+#[cfg(test)]
+mod tests;

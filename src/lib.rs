@@ -15,10 +15,9 @@
 //! ```
 
 pub mod autoscaler;
-pub mod cli;
 pub mod clock;
 pub mod diagnostic;
 pub mod model;
 pub mod provider;
-pub mod radl;
+pub mod schedule;
 pub mod scheduling;

@@ -1,0 +1,286 @@
+//! Why: the reasons behind what the core does and does not do, for people. Each is a tree of lines: what is
+//! so, and under it, for each machine, the first reason that it does not serve, or the timer that runs.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::scale_down::{Stays, stays};
+use super::scale_up::{boots, counts, doubted, due, is_candidate, ready_places};
+use super::state::{Phase, State, Tracked, Wish, after, is_demand};
+use super::view::View;
+use crate::model::machine::Role;
+use crate::model::pod::{Owner, Phase as PodPhase, Pod, PodId};
+use crate::scheduling::{Place, first_failing_filter};
+
+/// A line and the lines that explain it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// The line.
+    pub text: String,
+    /// What explains it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub because: Vec<Self>,
+}
+
+impl Why {
+    fn line(text: impl Into<String>) -> Self {
+        Self { text: text.into(), because: Vec::new() }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn branch(why: &Why, indent: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            for (index, line) in why.because.iter().enumerate() {
+                let last = index + 1 == why.because.len();
+                write!(f, "\n{indent}{} {}", if last { "└─" } else { "├─" }, line.text)?;
+                branch(line, &format!("{indent}{}  ", if last { " " } else { "│" }), f)?;
+            }
+            Ok(())
+        }
+        f.write_str(&self.text)?;
+        branch(self, "", f)
+    }
+}
+
+/// A span of time as people say it, from milliseconds.
+pub(super) fn span(ms: i64) -> String {
+    let seconds = ms.max(0).saturating_add(999) / 1000;
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// How long until then.
+pub(super) fn until(then: Timestamp, now: Timestamp) -> String {
+    span(then.as_millisecond().saturating_sub(now.as_millisecond()))
+}
+
+/// Why a pod waits, runs or does not matter.
+pub fn why_pod(state: &State, id: &PodId, now: Timestamp) -> Why {
+    let Some(pod) = state.pods.get(id) else {
+        let known = if state.pods_fresh { "there is no such pod" } else { "the pods have not been listed" };
+        return Why::line(format!("pod {id}: {known}"));
+    };
+    let view = View::of(state);
+    let mut because = Vec::new();
+    if let Some(frozen) = state.frozen() {
+        because.push(Why::line(format!("frozen: {frozen}")));
+    }
+    let head = pod_head(state, pod, now);
+    if pod.node.is_none() && is_live_and_open(pod) {
+        for constraint in &pod.not_judged {
+            because.push(Why::line(format!("{constraint} is not judged here: the scheduler's word on it counts")));
+        }
+        because.extend(state.machines.values().map(|tracked| Why::line(verdict(state, &view, tracked, pod, now))));
+        let others = state.nodes.values().filter(|node| !state.machines.contains_key(&node.name));
+        because.extend(others.map(|node| {
+            let place = view.place(&node.name, &node.shape, node.cordoned);
+            Why::line(format!("{}: {}", node.name, fit(pod, &place).unwrap_or_else(|| "it fits; the scheduler may place it".to_owned())))
+        }));
+    }
+    Why { text: format!("pod {id} {head}"), because }
+}
+
+fn is_live_and_open(pod: &Pod) -> bool {
+    super::state::is_live(pod) && !pod.deleting && !pod.gated
+}
+
+fn pod_head(state: &State, pod: &Pod, now: Timestamp) -> String {
+    match (&pod.phase, &pod.node) {
+        (PodPhase::Succeeded | PodPhase::Failed, _) => "is finished".to_owned(),
+        (_, _) if pod.deleting => "is being deleted".to_owned(),
+        (_, Some(node)) => format!("is on {node}"),
+        (_, None) if pod.gated => "has scheduling gates: it is not demand yet".to_owned(),
+        (_, None) if matches!(pod.owner, Owner::DaemonSet(_) | Owner::Mirror) => "belongs to a node: no machine is powered on for it".to_owned(),
+        (_, None) if !pod.unschedulable => "has not been judged by the scheduler yet".to_owned(),
+        (_, None) => match state.batch {
+            Some(batch) => format!("waits; what to power on is decided in {}", until(due(&state.policy, batch), now)),
+            None => "waits for a place".to_owned(),
+        },
+    }
+}
+
+fn fit(pod: &Pod, place: &Place<'_>) -> Option<String> {
+    first_failing_filter(pod, place).map(|misfit| misfit.to_string())
+}
+
+/// What one machine is to one waiting pod.
+fn verdict(state: &State, view: &View, tracked: &Tracked, pod: &Pod, now: Timestamp) -> String {
+    let name = &tracked.machine.name;
+    let on = matches!(tracked.phase, Phase::On { .. } | Phase::Cordoning | Phase::Looking | Phase::Draining | Phase::Uncordoning);
+    // A machine that could not host it even when empty is said to be so first: no waiting will help.
+    let empty = view.future(state, tracked);
+    let place = if on { view.place(name, &tracked.machine.shape, false) } else { empty };
+    if let Some(misfit) = fit(pod, &place) {
+        return format!("{name} ({}): {misfit}", tracked.phase.name());
+    }
+    if doubted(state, &pod.id, name, now) {
+        return format!("{name} ({}): it should fit, but the scheduler did not place it there", tracked.phase.name());
+    }
+    format!("{name}: {}", describe(state, view, tracked, now))
+}
+
+/// A machine's state and the timer or trouble behind it, in one line.
+fn describe(state: &State, view: &View, tracked: &Tracked, now: Timestamp) -> String {
+    let disabled = if tracked.disabled { "disabled by a person; " } else { "" };
+    let trouble = tracked.trouble.as_ref().map(|trouble| format!(" (last: {trouble})")).unwrap_or_default();
+    let paused = tracked.not_before.filter(|time| now < *time).map(|time| format!("; tried again in {}", until(time, now))).unwrap_or_default();
+    let text = match &tracked.phase {
+        Phase::Unknown => format!("its power has not been seen yet{trouble}{paused}"),
+        Phase::Off if is_candidate(tracked) => format!("off; it may be powered on{trouble}"),
+        Phase::Off => format!("off{trouble}"),
+        Phase::PoweringOn { deadline, .. } if boots(tracked, now) => {
+            format!("booting, because {}; it must be Ready within {}", tracked.reason, until(*deadline, now))
+        }
+        Phase::PoweringOn { .. } => format!("booting, too late{trouble}"),
+        Phase::On { unready_since: Some(since), .. } => format!("on, but its node has not been Ready for {}{trouble}", until(now, *since)),
+        Phase::On { .. } if tracked.machine.role == Role::FrontEnd => "on; the front-end is never powered off".to_owned(),
+        Phase::On { .. } => keeps_on(state, view, tracked, now),
+        Phase::Cordoning => format!("being cordoned, because {}{trouble}{paused}", tracked.reason),
+        Phase::Looking => format!("cordoned and watched, because {}", tracked.reason),
+        Phase::Draining => format!(
+            "being drained, because {}; given up in {}{trouble}",
+            tracked.reason,
+            until(after(tracked.since, state.policy.drain_timeout_ms), now)
+        ),
+        Phase::Uncordoning => format!("being uncordoned, because {}{trouble}{paused}", tracked.reason),
+        Phase::PoweringOff { .. } => format!("powering off, because {}{trouble}{paused}", tracked.reason),
+        Phase::DeletingNode { .. } => format!("off; its node is being deleted{paused}"),
+        Phase::Failed { retry_at } => {
+            format!("failed {} times: {}; tried again in {}", tracked.failures, tracked.trouble.as_deref().unwrap_or("unknown"), until(*retry_at, now))
+        }
+    };
+    format!("{disabled}{text}")
+}
+
+/// What keeps a Ready machine on.
+fn keeps_on(state: &State, view: &View, tracked: &Tracked, now: Timestamp) -> String {
+    let load = view.load(&tracked.machine.name);
+    if let Some(frozen) = state.frozen() {
+        return format!("on; nothing goes off while frozen: {frozen}");
+    }
+    match (stays(state, view, tracked, now), &load.work[..]) {
+        (_, [only]) if tracked.wish.is_none() => format!("on; pod {only} is on it"),
+        (_, [first, rest @ ..]) if tracked.wish.is_none() => format!("on; pod {first} and {} more are on it", rest.len()),
+        (Some(Stays::Until(time)), _) => format!("idle; goes off in {}", until(time, now)),
+        (Some(Stays::Cordoned), _) => "on, cordoned by a person: it is left alone".to_owned(),
+        (Some(Stays::Wanted(pod)), _) => format!("idle, kept on because pod {pod} waits and fits it"),
+        (Some(Stays::Minimum(minimum)), _) => {
+            let asked = if tracked.wish == Some(Wish::Off) { "asked off; disable it first: " } else { "" };
+            format!("{asked}on, because pool {} keeps {minimum} on", tracked.machine.pool)
+        }
+        (Some(Stays::NotIdle) | None, _) => "on".to_owned(),
+    }
+}
+
+/// Why a machine or node is as it is.
+pub fn why_node(state: &State, name: &str, now: Timestamp) -> Why {
+    let view = View::of(state);
+    let Some(tracked) = state.machines.get(name) else {
+        return Why::line(match state.nodes.get(name) {
+            Some(_) => format!("node {name} is no machine of this configuration: it is left alone"),
+            None => format!("there is no machine or node {name}"),
+        });
+    };
+    let mut because = vec![
+        Why::line(format!("in this state for {}, because {}", until(now, tracked.since), tracked.reason)),
+    ];
+    if let Some(flight) = &tracked.in_flight {
+        because.push(Why::line(format!("{} has been under way for {}", flight.what, until(now, flight.since))));
+    }
+    if let Some(wish) = tracked.wish {
+        let wish = if wish == Wish::On { "on" } else { "off" };
+        because.push(Why::line(format!("a person asked for it to be {wish}")));
+    }
+    because.push(Why::line(match state.nodes.get(name) {
+        None => "its node is not there".to_owned(),
+        Some(node) => {
+            let cordon = match (node.cordoned, node.cordoned_by_us) {
+                (false, _) => "",
+                (true, true) => ", cordoned by marea",
+                (true, false) => ", cordoned by a person",
+            };
+            format!("its node is {}Ready{cordon}", if node.ready { "" } else { "not " })
+        }
+    }));
+    let pool = &tracked.machine.pool;
+    if tracked.machine.role == Role::Worker {
+        let up = state.machines.values().filter(|other| other.machine.pool == *pool && counts(other, now)).count();
+        because.push(Why::line(format!("pool {pool} has {up} on or coming and keeps at least {}", state.minimum(pool))));
+    }
+    because.extend(tracked.trouble.iter().map(|trouble| Why::line(format!("last trouble: {trouble}"))));
+    because.extend(view.load(name).work.iter().map(|pod| Why::line(format!("pod {pod} is on it"))));
+    Why { text: format!("machine {name}: {}", describe(state, &view, tracked, now)), because }
+}
+
+/// The pods that no machine and no node could host even if it were empty, each with the reason of each machine.
+pub fn unplaceable(state: &State, now: Timestamp) -> Vec<Why> {
+    let view = View::of(state);
+    let ready = ready_places(state, &view);
+    let hopeless = |pod: &&Pod| {
+        let alone = |tracked: &Tracked| first_failing_filter(pod, &Place::empty(&tracked.machine.name, &tracked.machine.shape)).is_some();
+        state.machines.values().all(alone) && ready.iter().all(|place| first_failing_filter(pod, place).is_some())
+    };
+    state.pods.values().filter(|pod| is_demand(pod)).filter(hopeless).map(|pod| why_pod(state, &pod.id, now)).collect()
+}
+
+/// A machine as `marea status` shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MachineStatus {
+    /// Its name.
+    pub name: String,
+    /// Its pool.
+    pub pool: String,
+    /// Front-end or worker.
+    pub role: Role,
+    /// Where it is in its life: `off`, `powering-on`, `on` and so on.
+    pub state: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// For how long, in milliseconds.
+    pub age_ms: i64,
+    /// The daemon leaves it alone.
+    pub disabled: bool,
+    /// The part of its CPU that pods ask for, from 0 to 1, when it is on.
+    pub cpu_used: Option<f64>,
+    /// The part of its memory that pods ask for, likewise.
+    pub memory_used: Option<f64>,
+    /// Pods on it that are not finished.
+    pub pods: u64,
+    /// What it waits for or what went wrong, in one line.
+    pub detail: String,
+}
+
+/// The machines, in order of name.
+pub fn status(state: &State, now: Timestamp) -> Vec<MachineStatus> {
+    let view = View::of(state);
+    let line = |(name, tracked): (&String, &Tracked)| {
+        let place = view.place(name, &tracked.machine.shape, false);
+        let on = state.nodes.contains_key(name);
+        let all = &place.shape.allocatable;
+        MachineStatus {
+            name: name.clone(),
+            pool: tracked.machine.pool.clone(),
+            role: tracked.machine.role,
+            state: tracked.phase.name().to_owned(),
+            since: tracked.since,
+            age_ms: now.as_millisecond().saturating_sub(tracked.since.as_millisecond()).max(0),
+            disabled: tracked.disabled,
+            cpu_used: part(place.used.cpu_milli, all.cpu_milli).filter(|_| on),
+            memory_used: part(place.used.memory, all.memory).filter(|_| on),
+            pods: place.used.pods,
+            detail: describe(state, &view, tracked, now),
+        }
+    };
+    state.machines.iter().map(line).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a part for people to read")]
+fn part(used: u64, all: u64) -> Option<f64> {
+    (all > 0).then(|| used as f64 / all as f64)
+}

@@ -1,0 +1,163 @@
+//! The checks: what must hold whatever happens, judged by the truth and by what the core was told, never by
+//! what it remembers.
+
+use std::collections::BTreeMap;
+
+use marea::autoscaler::{Action, What};
+use marea::model::machine::{Off, Role};
+use marea::model::node::Shape;
+use marea::model::pod::{Owner, Phase, Pod};
+
+use crate::world::{MINUTE, World, time};
+
+/// The scheduler's judgement in the few words that these worlds use: written again, not borrowed.
+pub(crate) fn fits<'a>(pod: &Pod, tainted: bool, shape: &Shape, on_it: impl Iterator<Item = &'a Pod>) -> bool {
+    // Each node has its DaemonSet's pod.
+    let (mut cpu, mut memory, mut pods) = (100, 1 << 27, 1);
+    for other in on_it {
+        cpu += other.requests.cpu_milli;
+        memory += other.requests.memory;
+        pods += 1;
+    }
+    !tainted
+        && pod.node_selector.iter().all(|(key, value)| shape.labels.get(key) == Some(value))
+        && cpu + pod.requests.cpu_milli <= shape.allocatable.cpu_milli
+        && memory + pod.requests.memory <= shape.allocatable.memory
+        && pods < shape.allocatable.pods
+}
+
+fn minimum(world: &World, pool: &str) -> u32 {
+    let rules = world.policy.schedule.iter().filter(|rule| rule.pool == pool);
+    let open = rules.filter(|rule| rule.window().unwrap().is_active(time(world.now))).map(|rule| rule.min);
+    open.chain([world.policy.pools[pool].min]).max().unwrap_or_default()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "it filters an iterator of references")]
+fn waits(pod: &&Pod) -> bool {
+    pod.unschedulable && pod.node.is_none() && pod.phase == Phase::Pending && !pod.deleting
+}
+
+fn is_work(pod: &Pod) -> bool {
+    !matches!(pod.owner, Owner::DaemonSet(_)) && pod.phase != Phase::Succeeded
+}
+
+/// Checks an action before it is done.
+pub(crate) fn action(world: &World, action: &Action) -> Result<(), String> {
+    let name = &action.machine;
+    let wrong = |what: &str| Err(format!("{what}: {action:?}"));
+    let machine = world.machines.iter().find(|machine| machine.name == *name).ok_or("an unknown machine")?;
+    let (told, real) = (&world.told, &world.real[name]);
+    let fresh = told.pods_fresh && told.nodes_fresh;
+    let asked_off = told.asked_off.contains(name);
+    if machine.role == Role::FrontEnd {
+        return wrong("touches the front-end");
+    }
+    if world.under_way.contains_key(name) {
+        return wrong("a second action while one is under way");
+    }
+    if action.reason.is_empty() {
+        return wrong("has no reason");
+    }
+    match &action.what {
+        What::Cordon if !fresh => wrong("cordons without fresh lists"),
+        What::Drain { .. } if !asked_off => wrong("drains what nobody asked off"),
+        What::Drain { .. } if !fresh => wrong("drains without fresh lists"),
+        What::DeleteNode { .. } if real.on => wrong("deletes the node of a machine that is on"),
+        What::Observe | What::Uncordon | What::Cordon | What::Drain { .. } | What::DeleteNode { .. } => Ok(()),
+        What::PowerOn => {
+            if real.on {
+                return wrong("a second boot of a machine that is on");
+            }
+            if told.disabled.contains(name) && !told.asked_on.contains(name) {
+                return wrong("powers on a disabled machine");
+            }
+            let wanted = told.pods.values().filter(waits).any(|pod| fits(pod, false, &machine.shape, [].iter()));
+            let up = ready_others(world, name, &machine.pool, true);
+            let held = up < minimum(world, &machine.pool) as usize;
+            if !wanted && !held && !told.asked_on.contains(name) {
+                let waiting: Vec<_> = told.pods.values().filter(waits).map(|pod| (pod.id.to_string(), pod.requests.cpu_milli, pod.requests.memory >> 20, &pod.node_selector)).collect();
+                return wrong(&format!("wakes a machine of {:?} for nothing, {waiting:?} wait", machine.shape));
+            }
+            Ok(())
+        }
+        What::PowerOff { how } => {
+            if !fresh {
+                return wrong("powers off without fresh lists");
+            }
+            let there = |pod: &&Pod| pod.node.as_deref() == Some(name) && is_work(pod);
+            if told.pods.values().filter(there).any(|pod| !pod.deleting) || world.on_node(name).iter().any(|pod| !pod.deleting) {
+                return wrong("powers off a busy machine");
+            }
+            let was_ready = told.nodes.get(name).is_some_and(|node| node.ready) && real.kubelet;
+            if asked_off || !was_ready {
+                return Ok(());
+            }
+            let up = ready_others(world, name, &machine.pool, false);
+            if up < minimum(world, &machine.pool) as usize && !told.disabled.contains(name) {
+                return wrong("goes below the pool's minimum");
+            }
+            if told.pods.values().filter(waits).any(|pod| fits(pod, false, &machine.shape, [].iter()) && !world.doubts(pod, name)) {
+                return wrong("powers off while a pod waits that it could host");
+            }
+            if *how == Off::Graceful && world.now - real.on_since < world.policy.idle_timeout_ms {
+                return wrong("flaps: it was on for less than the idle timeout");
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Machines of the pool, this one left out, that are Ready or boot as far as the core can know.
+/// Strictly: those only that it counts upon, for a node may be Ready whose machine is being given up.
+fn ready_others(world: &World, name: &str, pool: &str, strictly: bool) -> usize {
+    let others = world.machines.iter().filter(|other| other.pool == pool && other.name != *name);
+    let serves = |other: &&marea::model::machine::Machine| {
+        let ready = world.told.nodes.get(&other.name).is_some_and(|node| node.ready && !node.cordoned);
+        let coming = world.state.machines.get(&other.name).is_some_and(|one| match one.phase {
+            marea::autoscaler::state::Phase::PoweringOn { deadline, .. } => time(world.now) < deadline,
+            _ => one.phase.name() == "uncordoning",
+        });
+        let counted = world.state.machines.get(&other.name).is_some_and(|one| one.phase.name() == "on");
+        (ready && (counted || !strictly)) || coming
+    };
+    others.filter(serves).count()
+}
+
+/// Checks that all has come to rest, long after the last fault.
+pub(crate) fn at_rest(world: &World) -> Result<(), String> {
+    let sound: Vec<_> = world.machines.iter().filter(|one| one.role == Role::Worker && !world.real[&one.name].lemon).collect();
+    for pod in world.pods.values().filter(|pod| is_work(pod)) {
+        if sound.iter().any(|one| fits(pod, false, &one.shape, [].iter())) {
+            return Err(format!("pod {} fits a machine and never ran to its end: {pod:?}", pod.id));
+        }
+    }
+    let mut on: BTreeMap<&str, u32> = BTreeMap::new();
+    for machine in &sound {
+        let (name, tracked) = (&machine.name, &world.state.machines[&machine.name]);
+        let real = &world.real[name];
+        let expected = if real.on { "on" } else { "off" };
+        if tracked.phase.name() != expected {
+            return Err(format!("machine {name} is stuck, and is really {expected}: {tracked:?}"));
+        }
+        if let Some(node) = world.nodes.get(name) {
+            if !real.on {
+                return Err(format!("the node of {name} was left when it went off"));
+            }
+            if node.cordoned {
+                return Err(format!("{name} is left cordoned: {tracked:?}"));
+            }
+        }
+        *on.entry(&machine.pool).or_default() += u32::from(real.on);
+    }
+    for (pool, on) in on {
+        let members = sound.iter().filter(|one| one.pool == pool).count();
+        let minimum = world.policy.pools[pool].min.min(u32::try_from(members).unwrap());
+        if on != minimum {
+            return Err(format!("pool {pool} has {on} on at rest and a minimum of {minimum}"));
+        }
+    }
+    if world.now < MINUTE {
+        return Err("the world had no time".into());
+    }
+    Ok(())
+}
