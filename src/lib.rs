@@ -15,8 +15,11 @@
 //! ```
 
 pub mod autoscaler;
+pub mod bootstrap;
 pub mod clock;
 pub mod diagnostic;
 pub mod model;
 pub mod provider;
+pub mod recipe;
+pub mod remote;
 pub mod scheduling;
