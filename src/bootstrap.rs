@@ -6,7 +6,6 @@ pub mod folder;
 pub mod plan;
 pub mod progress;
 pub mod run;
-pub mod script;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

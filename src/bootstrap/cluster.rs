@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::progress::Progress;
-use super::script::quote;
+use super::plan::script::quote;
 use crate::model::machine::Machine;
 use crate::model::node::{Effect, Shape, Taint};
 use crate::model::resources::{Resources, quantity, quantity_milli};

@@ -2,13 +2,15 @@
 //! function of the specification, the machines, the recipes and the bundle's index, so that `--plan` shows
 //! exactly what would run; secrets stand in it as placeholders.
 
+pub mod script;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::script;
+
 use crate::model::cluster::{ClusterSpec, Pool};
 use crate::model::machine::{Machine, Role};
 use crate::recipe::merge::{Resolved, resolve};

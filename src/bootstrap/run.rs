@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::plan::{BUNDLE_ON_MACHINE, HostPlan, PlannedStep};
-use super::{Bootstrap, progress::Progress, script};
+use super::plan::{BUNDLE_ON_MACHINE, HostPlan, PlannedStep, script};
+use super::Bootstrap;
+use super::progress::Progress;
 use crate::model::machine::Role;
 use crate::provider::ProviderError;
 use crate::remote::push::Push;

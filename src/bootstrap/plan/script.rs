@@ -3,21 +3,21 @@
 
 use sha2::{Digest, Sha256};
 
-use super::plan::PlannedStep;
+use super::PlannedStep;
 use crate::model::machine::Role;
 
 /// Where a machine keeps the digest of each step that it has done.
 pub const DONE_FOLDER: &str = "/var/lib/marea/done";
 
 /// A program's link into the bundle.
-pub(super) struct Link {
-    pub(super) target: String,
-    pub(super) path: String,
-    pub(super) sha256: String,
+pub(in crate::bootstrap) struct Link {
+    pub(in crate::bootstrap) target: String,
+    pub(in crate::bootstrap) path: String,
+    pub(in crate::bootstrap) sha256: String,
 }
 
 /// A link, not a copy: it costs no disk and no time, and the bundle is read-only on the machine.
-pub(super) fn link(links: &[Link]) -> String {
+pub(in crate::bootstrap) fn link(links: &[Link]) -> String {
     let mut text = String::new();
     for l in links {
         let folder = l.path.rsplit_once('/').map_or("/", |(folder, _)| folder);
@@ -26,11 +26,11 @@ pub(super) fn link(links: &[Link]) -> String {
     text
 }
 
-pub(super) fn linked(links: &[Link]) -> String {
+pub(in crate::bootstrap) fn linked(links: &[Link]) -> String {
     links.iter().map(|l| format!("[ {} -ef {} ]\n", quote(&l.path), quote(&l.target))).collect()
 }
 
-pub(super) fn write_file(path: &str, mode: &str, text: &str) -> String {
+pub(in crate::bootstrap) fn write_file(path: &str, mode: &str, text: &str) -> String {
     let end = format!("MAREA-{}", &hex(text)[..12]);
     let folder = path.rsplit_once('/').map_or("/", |(folder, _)| folder);
     let (path, new) = (quote(path), quote(&format!("{path}.marea-new")));
@@ -38,16 +38,16 @@ pub(super) fn write_file(path: &str, mode: &str, text: &str) -> String {
     format!("mkdir -p {}\n( umask 077; cat > {new} <<'{end}'\n{text}{newline}{end}\n)\nchmod {mode} {new} && mv {new} {path}\n", quote(folder))
 }
 
-pub(super) fn file_is(path: &str, text: &str) -> String {
+pub(in crate::bootstrap) fn file_is(path: &str, text: &str) -> String {
     let newline = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
     format!("echo {}'  '{} | sha256sum -c --status\n", hex(&format!("{text}{newline}")), quote(path))
 }
 
-pub(super) fn import(path: &str, sha256: &str) -> String {
+pub(in crate::bootstrap) fn import(path: &str, sha256: &str) -> String {
     format!("ctr -n k8s.io images import {} >/dev/null  # sha256 {sha256}\n", quote(path))
 }
 
-pub(super) fn imported(reference: &str) -> String {
+pub(in crate::bootstrap) fn imported(reference: &str) -> String {
     format!("marea_images | grep -qxF {}\n", quote(reference))
 }
 
@@ -100,7 +100,7 @@ pub fn quote(text: &str) -> String {
 }
 
 /// The role as people read it.
-pub(super) fn role(role: Role) -> &'static str {
+pub(in crate::bootstrap) fn role(role: Role) -> &'static str {
     match role {
         Role::FrontEnd => "front-end",
         Role::Worker => "worker",
