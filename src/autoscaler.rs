@@ -2,7 +2,6 @@
 //! actions to take, each so specific that doing it needs no choice. It reads no clock and does no I/O,
 //! so the same journal gives the same bytes.
 
-
 use serde::{Deserialize, Serialize};
 
 use crate::model::machine::{Machine, Off, Power};

@@ -16,6 +16,7 @@
 
 pub mod autoscaler;
 pub mod bootstrap;
+pub mod cli;
 pub mod clock;
 pub mod diagnostic;
 pub mod model;
