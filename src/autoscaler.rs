@@ -87,4 +87,18 @@ pub enum What {
     DeleteNode { uid: String },
 }
 
+mod fold;
+mod life;
+mod pack;
 pub mod policy;
+mod scale_down;
+mod scale_up;
+pub mod state;
+pub mod step;
+mod view;
+pub mod why;
+
+pub use self::policy::Policy;
+pub use self::state::State;
+pub use self::step::{next_wakeup, step};
+pub use self::why::{MachineStatus, Why, status, why_node, why_pod};
