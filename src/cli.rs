@@ -6,7 +6,10 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+pub mod bootstrap;
+pub mod destroy;
 pub mod log;
+pub mod machine;
 
 /// From one RADL file and a rack of machines to an elastic Kubernetes cluster.
 ///

@@ -1,0 +1,3 @@
+//! Tests of the adapters against a real wire.
+
+mod command_provider;
