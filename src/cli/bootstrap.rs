@@ -197,7 +197,13 @@ fn specification(templates: &[PathBuf]) -> anyhow::Result<ClusterSpec> {
 }
 
 fn index(bundle: &Path) -> anyhow::Result<BundleIndex> {
-    let text = std::fs::read_to_string(bundle.join("index.json"))?;
-    let _ = text;
-    Ok(BundleIndex::default())
+    let text = std::fs::read_to_string(bundle.join("index.txt"))?;
+    let mut index = BundleIndex::default();
+    for line in text.lines() {
+        let w: Vec<&str> = line.split(' ').collect();
+        let piece = crate::bootstrap::plan::Piece { path: w[0].to_owned(), sha256: w[1].to_owned(), size: w[2].parse()?, reference: String::new() };
+        if let Some(n) = w[0].strip_prefix("bin/") { index.programs.insert(n.to_owned(), piece); } else {
+            index.images.insert(w[0].trim_start_matches("images/").trim_end_matches(".tar").to_owned(), piece); }
+    }
+    Ok(index)
 }
