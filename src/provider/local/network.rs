@@ -1,10 +1,13 @@
 //! The network of a site: one bridge, on which this computer is host 1, and a link from it into each machine that is
-//! on. The bridge carries an alias that names its owner: links without it are never touched.
+//! on. The bridge's hardware address is made from the state folder's path and set as the bridge is made, so that not even
+//! a crash leaves one whose owner is unknown. A bridge with another address is somebody else's and never touched.
 
 use std::net::Ipv4Addr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use super::error::{At as _, LocalError};
 use super::site::Site;
@@ -14,14 +17,15 @@ fn sys(link: &str) -> PathBuf {
     Path::new("/sys/class/net").join(link)
 }
 
-fn alias(site: &Site) -> String {
-    // The kernel takes 255 characters; what is cut off only makes two owners look alike.
-    format!("marea local machines of {}", site.state.display()).chars().take(250).collect()
+/// The hardware address of a site's bridge: a locally administered one, the same for the same state folder.
+fn mark(site: &Site) -> String {
+    let hash = Sha256::digest(site.state.as_os_str().as_bytes());
+    let [a, b, c, d, e] = [hash[0], hash[1], hash[2], hash[3], hash[4]];
+    format!("02:{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}")
 }
 
-/// Who owns the bridge, when it exists.
-fn owner(site: &Site) -> Result<Option<String>, LocalError> {
-    let path = sys(&site.bridge()).join("ifalias");
+fn attribute(site: &Site, name: &str) -> Result<Option<String>, LocalError> {
+    let path = sys(&site.bridge()).join(name);
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(Some(text.trim().to_owned())),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -32,22 +36,24 @@ fn owner(site: &Site) -> Result<Option<String>, LocalError> {
 /// Makes the bridge, or proves that the one that is there is ours.
 pub(super) fn ensure(site: &Site) -> Result<(), LocalError> {
     let bridge = site.bridge();
-    match owner(site)? {
+    let mark = mark(site);
+    match attribute(site, "address")? {
         None => {
             refuse_used_subnet(site)?;
-            tool::run("ip", ["link", "add", &bridge, "alias", &alias(site), "type", "bridge"])?;
+            let made = tool::run("ip", ["link", "add", &bridge, "address", &mark, "type", "bridge"]);
+            // Machines are powered on side by side: the one that came second finds the bridge of the first.
+            if attribute(site, "address")? != Some(mark) {
+                return made.and_then(|_| Err(used(site)));
+            }
         }
-        Some(owner) if owner == alias(site) => {}
-        Some(owner) => {
-            return Err(LocalError::AlreadyUsed {
-                what: format!("the network link `{bridge}`"),
-                by: if owner.is_empty() { "something else".to_owned() } else { format!("\"{owner}\"") },
-                hint: "remove it, or choose another scope",
-            });
-        }
+        Some(address) if address == mark => {}
+        Some(_) => return Err(used(site)),
     }
     // Repeated each time: whoever made the link may have been killed before these.
     let address = format!("{}/24", site.subnet.address(1));
+    // Whose it is, for people; the kernel takes 255 characters.
+    let alias: String = format!("marea local machines of {}", site.state.display()).chars().take(200).collect();
+    tool::run("ip", ["link", "set", &bridge, "alias", &alias])?;
     tool::run("ip", ["addr", "replace", &address, "dev", &bridge])?;
     tool::run("ip", ["link", "set", &bridge, "up"])?;
     // Pods on different machines meet through iptables; a machine cannot load the module for that by itself.
@@ -55,6 +61,15 @@ pub(super) fn ensure(site: &Site) -> Result<(), LocalError> {
         tracing::warn!("the module br_netfilter cannot be loaded: Kubernetes services may not work on local machines");
     }
     Ok(())
+}
+
+fn used(site: &Site) -> LocalError {
+    let owner = attribute(site, "ifalias").ok().flatten().filter(|alias| !alias.is_empty());
+    LocalError::AlreadyUsed {
+        what: format!("the network link `{}`", site.bridge()),
+        by: owner.map_or_else(|| "something else".to_owned(), |alias| format!("\"{alias}\"")),
+        hint: "remove it, or choose another scope",
+    }
 }
 
 /// Refuses a network that this computer has an address or a route in.
@@ -98,7 +113,7 @@ pub(super) fn remove_link(site: &Site, host: u8) -> Result<(), LocalError> {
 
 /// Removes the bridge if it is ours.
 pub(super) fn remove(site: &Site) -> Result<(), LocalError> {
-    if owner(site)? != Some(alias(site)) {
+    if attribute(site, "address")? != Some(mark(site)) {
         return Ok(());
     }
     tool::run("ip", ["link", "del", &site.bridge()]).map(drop)
