@@ -7,32 +7,44 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::error::{At as _, LocalError};
-use super::machine::{DATA, Record};
+use super::files::DATA;
+use super::lock::Lock;
+use super::machine::Record;
 use super::site::Site;
 use super::{cgroup, tool};
 
 const SCRIPT: &str = include_str!("../../../recipes/local/marea-launch");
 
-/// Starts the machine. The caller has proven that nothing of it lives, and the script proves it once more.
-pub(super) fn start(site: &Site, record: &Record, host: u8) -> Result<(), LocalError> {
+/// Starts the machine. The caller has proven that nothing of it lives, and the script proves it once more. The script
+/// inherits the lock and keeps it until it is in the machine's cgroups: should the caller be killed in between, the
+/// next one waits, and then sees it there.
+pub(super) fn start(site: &Site, record: &Record, host: u8, lock: &Lock) -> Result<(), LocalError> {
     let name = &record.spec.name;
     let folder = site.machine(name);
     let base = site.local().join(&record.base);
     if !base.is_dir() {
-        let why = format!("the root file system {} of `{name}` is gone; destroy the machine and make it again", base.display());
+        let why = format!(
+            "the root file system {} of `{name}` is gone; destroy the machine and make it again",
+            base.display()
+        );
         return Err(LocalError::Input(why));
     }
-    let groups: String = cgroup::folders(site, name)?.iter().map(|path| format!("{}\n", path.display())).collect();
-    tool::write_whole(&folder.join("cgroups"), &groups, 0o644)?;
+    let groups: Vec<String> = cgroup::folders(site, name)?
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    tool::write_whole(&folder.join("cgroups"), &(groups.join("\n") + "\n"), 0o644)?;
     for old in ["exit", "off"] {
         let path = folder.join(old);
         match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e).at("remove", &path),
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(e).at("remove", &path);
+            }
             _ => {}
         }
     }
     // Written anew and renamed: a script that runs keeps the text that it began with.
-    let script = site.local().join("marea-launch");
+    let script = folder.join("launch");
     tool::write_whole(&script, SCRIPT, 0o755)?;
     let log = folder.join("console.log");
     // One boot back is kept: a machine that died is usually powered on again before anyone looks.
@@ -40,13 +52,14 @@ pub(super) fn start(site: &Site, record: &Record, host: u8) -> Result<(), LocalE
     // A file, never a pipe: at the first line after the reader of a pipe died, the machine would die too.
     let console = File::create(&log).at("make", &log)?;
     let errors = console.try_clone().at("share", &log)?;
+    let held: Stdio = lock.share().at("share the lock of", &folder)?.into();
     // setsid forks, so that nothing is left for us to wait for and nobody's signal reaches the machine.
     let ended = Command::new("setsid")
         .arg("--fork")
         .args([script.as_path(), &folder, &base])
         .args(arguments(site, record, &folder, host))
         .current_dir("/")
-        .stdin(Stdio::null())
+        .stdin(held)
         .stdout(console)
         .stderr(errors)
         .status()
@@ -54,7 +67,11 @@ pub(super) fn start(site: &Site, record: &Record, host: u8) -> Result<(), LocalE
     if ended.success() {
         return Ok(());
     }
-    Err(LocalError::Tool { command: format!("setsid {}", script.display()), status: ended.to_string(), output: String::new() })
+    Err(LocalError::Tool {
+        command: format!("setsid {}", script.display()),
+        status: ended.to_string(),
+        output: String::new(),
+    })
 }
 
 fn arguments(site: &Site, record: &Record, folder: &Path, host: u8) -> Vec<OsString> {
@@ -81,7 +98,11 @@ fn arguments(site: &Site, record: &Record, folder: &Path, host: u8) -> Vec<OsStr
     args.push(format!("--hostname={}", spec.name).into());
     args.push(option("--directory=", &folder.join("root"), ""));
     for data in DATA {
-        args.push(option("--bind=", &folder.join("data").join(data), &format!(":/var/lib/{data}")));
+        args.push(option(
+            "--bind=",
+            &folder.join("data").join(data),
+            &format!(":/var/lib/{data}"),
+        ));
     }
     // A bundle that is gone does not keep a machine from booting: what it had is installed.
     if let Some(bundle) = spec.bundle.as_ref().filter(|path| path.is_dir()) {

@@ -14,12 +14,21 @@ const PERIOD: u64 = 100_000;
 pub(super) fn hand_down(folder: &Path) {
     for controller in ["cpuset", "cpu", "memory", "pids", "io"] {
         // Those that are not there are not missed here; a limit that cannot be set is an error later.
-        let _ = std::fs::write(folder.join("cgroup.subtree_control"), format!("+{controller}"));
+        let _ = std::fs::write(
+            folder.join("cgroup.subtree_control"),
+            format!("+{controller}"),
+        );
     }
 }
 
 /// Writes the limits of one hierarchy.
-pub(super) fn set(hierarchy: &Hierarchy, above: &Path, own: &Path, spec: &MachineSpec, host: u8) -> Result<(), LocalError> {
+pub(super) fn set(
+    hierarchy: &Hierarchy,
+    above: &Path,
+    own: &Path,
+    spec: &MachineSpec,
+    host: u8,
+) -> Result<(), LocalError> {
     let quota = u64::from(spec.cpus) * PERIOD;
     match hierarchy {
         Hierarchy::V1(mount, controllers) => {
@@ -28,7 +37,10 @@ pub(super) fn set(hierarchy: &Hierarchy, above: &Path, own: &Path, spec: &Machin
                 // A new v1 folder has no CPU and no memory node, and then takes no process.
                 let cpus = read(&mount.join("cpuset.cpus"))?;
                 let nodes = read(&mount.join("cpuset.mems"))?;
-                for (folder, cpus) in [(above, cpus.clone()), (own, choose(&cpus, spec.cpus, host)?)] {
+                for (folder, cpus) in [
+                    (above, cpus.clone()),
+                    (own, choose(&cpus, spec.cpus, host)?),
+                ] {
                     write(&folder.join("cpuset.cpus"), &cpus)?;
                     write(&folder.join("cpuset.mems"), &nodes)?;
                 }
@@ -68,16 +80,26 @@ fn choose(list: &str, count: u32, host: u8) -> Result<String, LocalError> {
         return Err(too_few(count, all.len()));
     }
     let first = usize::from(host) * count % all.len();
-    let mut chosen: Vec<u32> = all.iter().cycle().skip(first).take(count).copied().collect();
+    let mut chosen: Vec<u32> = all
+        .iter()
+        .cycle()
+        .skip(first)
+        .take(count)
+        .copied()
+        .collect();
     chosen.sort_unstable();
-    Ok(chosen.iter().map(u32::to_string).collect::<Vec<_>>().join(","))
+    Ok(chosen
+        .iter()
+        .map(u32::to_string)
+        .collect::<Vec<_>>()
+        .join(","))
 }
 
 /// The numbers of a kernel list such as `0-2,5`.
 fn numbers(list: &str) -> Vec<u32> {
     let range = |part: &str| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        Some(first.trim().parse::<u32>().ok()?..=last.trim().parse().ok()?)
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        Some(from.trim().parse::<u32>().ok()?..=to.trim().parse().ok()?)
     };
     list.trim().split(',').filter_map(range).flatten().collect()
 }
@@ -86,15 +108,23 @@ fn numbers(list: &str) -> Vec<u32> {
 pub(super) fn check_cpus(count: u32) -> Result<(), LocalError> {
     let here = numbers(&read(Path::new("/sys/devices/system/cpu/online"))?).len();
     let count = usize::try_from(count).unwrap_or(usize::MAX);
-    if count == 0 || count > here { Err(too_few(count, here)) } else { Ok(()) }
+    if count == 0 || count > here {
+        Err(too_few(count, here))
+    } else {
+        Ok(())
+    }
 }
 
 fn too_few(count: usize, here: usize) -> LocalError {
-    LocalError::Input(format!("a local machine of {count} CPUs cannot be made: this computer has {here}; declare 1 to {here}"))
+    LocalError::Input(format!(
+        "a local machine of {count} CPUs cannot be made: this computer has {here}; declare 1 to {here}"
+    ))
 }
 
 fn read(path: &Path) -> Result<String, LocalError> {
-    std::fs::read_to_string(path).map(|text| text.trim().to_owned()).at("read", path)
+    std::fs::read_to_string(path)
+        .map(|text| text.trim().to_owned())
+        .at("read", path)
 }
 
 fn write(path: &Path, text: &str) -> Result<(), LocalError> {

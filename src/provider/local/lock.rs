@@ -10,11 +10,23 @@ use super::error::{At as _, LocalError};
 
 /// Held until it is dropped.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "kept for the kernel's lock on it")] File);
+pub(super) struct Lock(File);
+
+impl Lock {
+    /// The lock as something that a child can inherit: it is let go of when all who have it closed it, or died.
+    pub(super) fn share(&self) -> std::io::Result<File> {
+        self.0.try_clone()
+    }
+}
 
 /// Waits for the lock and takes it.
 pub(super) fn take(path: &Path) -> Result<Lock, LocalError> {
-    let file = File::options().create(true).truncate(false).write(true).open(path).at("open", path)?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .at("open", path)?;
     loop {
         match flock(&file, FlockOperation::LockExclusive) {
             Ok(()) => return Ok(Lock(file)),

@@ -34,7 +34,11 @@ pub struct Sight {
 /// Looks at the machine.
 pub(super) fn see(site: &Site, name: &str) -> Result<Sight, LocalError> {
     let processes = cgroup::processes(site, name)?;
-    Ok(Sight { init: process::init(&processes), attended: process::has_nspawn(&processes), processes })
+    Ok(Sight {
+        init: process::init(&processes),
+        attended: process::has_nspawn(&processes),
+        processes,
+    })
 }
 
 fn passed(since: Instant, limit: Duration) -> bool {
@@ -43,14 +47,16 @@ fn passed(since: Instant, limit: Duration) -> bool {
 
 fn host(site: &Site, record: &Record) -> Result<u8, LocalError> {
     let address = record.spec.address;
-    site.subnet.host(address).ok_or_else(|| LocalError::Input(format!("address {address} is not in the site's subnet")))
+    site.subnet
+        .host(address)
+        .ok_or_else(|| LocalError::Input(format!("address {address} is not in the site's subnet")))
 }
 
 /// Powers the machine on and returns when its init runs. One that is on is left alone.
 pub(super) fn on(site: &Site, name: &str) -> Result<(), LocalError> {
     let record = machine::read(site, name)?;
     tool::check()?;
-    let _lock = lock::take(&site.machine(name).join("power.lock"))?;
+    let lock = lock::take(&site.machine(name).join("power.lock"))?;
     let began = clock::monotonic();
     loop {
         let seen = see(site, name)?;
@@ -69,13 +75,16 @@ pub(super) fn on(site: &Site, name: &str) -> Result<(), LocalError> {
     network::ensure(site)?;
     sweep(site, name, host)?;
     cgroup::make(site, name, &record.spec, host)?;
-    launch::start(site, &record, host)?;
+    launch::start(site, &record, host, &lock)?;
     await_init(site, name)
 }
 
 fn fenced(name: &str, seen: &Sight) -> LocalError {
     let pids: Vec<String> = seen.processes.iter().take(10).map(u32::to_string).collect();
-    LocalError::Fenced { machine: name.to_owned(), pids: pids.join(", ") }
+    LocalError::Fenced {
+        machine: name.to_owned(),
+        pids: pids.join(", "),
+    }
 }
 
 fn await_init(site: &Site, name: &str) -> Result<(), LocalError> {
@@ -90,12 +99,23 @@ fn await_init(site: &Site, name: &str) -> Result<(), LocalError> {
         }
         if let Some(word) = word.filter(|_| seen.processes.is_empty()) {
             let log = folder.join("console.log");
-            let console = std::fs::read(&log).map(|bytes| tool::tail(&String::from_utf8_lossy(&bytes))).unwrap_or_default();
+            let console = std::fs::read(&log)
+                .map(|bytes| tool::tail(&String::from_utf8_lossy(&bytes)))
+                .unwrap_or_default();
             let word = format!("systemd-nspawn or its launch ended with {}", word.trim());
-            return Err(LocalError::NoBoot { machine: name.to_owned(), word, log, console });
+            return Err(LocalError::NoBoot {
+                machine: name.to_owned(),
+                word,
+                log,
+                console,
+            });
         }
         if passed(began, TO_INIT) {
-            return Err(LocalError::Slow { machine: name.to_owned(), what: "its init", seconds: TO_INIT.as_secs() });
+            return Err(LocalError::Slow {
+                machine: name.to_owned(),
+                what: "its init",
+                seconds: TO_INIT.as_secs(),
+            });
         }
         std::thread::sleep(GLANCE);
     }
@@ -115,11 +135,17 @@ pub(super) fn off_gracefully(site: &Site, name: &str) -> Result<(), LocalError> 
             return sweep(site, name, host(site, &record)?);
         }
         if passed(began, TO_OFF) {
-            tracing::warn!(machine = name, "did not power off within {} s of being asked: cutting its power", TO_OFF.as_secs());
+            tracing::warn!(
+                machine = name,
+                "did not power off within {} s of being asked: cutting its power",
+                TO_OFF.as_secs()
+            );
             return cut(site, &record);
         }
         // Asked again now and then: an init that has just begun does not hear it.
-        let heard = |init| asked.is_some_and(|(pid, when)| pid == init && !passed(when, Duration::from_secs(3)));
+        let heard = |init| {
+            asked.is_some_and(|(pid, when)| pid == init && !passed(when, Duration::from_secs(1)))
+        };
         if let Some(init) = seen.init.filter(|&init| !heard(init)) {
             // It may have ended since it was seen; then the next look says so.
             if let Err(error) = process::ask_to_power_off(init) {
@@ -148,7 +174,11 @@ fn cut(site: &Site, record: &Record) -> Result<(), LocalError> {
             return sweep(site, name, host(site, record)?);
         }
         if passed(began, TO_DIE) {
-            return Err(LocalError::Slow { machine: name.clone(), what: "the end of all its processes", seconds: TO_DIE.as_secs() });
+            return Err(LocalError::Slow {
+                machine: name.clone(),
+                what: "the end of all its processes",
+                seconds: TO_DIE.as_secs(),
+            });
         }
         process::kill_all(&processes);
         std::thread::sleep(GLANCE);
@@ -160,7 +190,9 @@ fn sweep(site: &Site, name: &str, host: u8) -> Result<(), LocalError> {
     cgroup::sweep(site, name)?;
     network::remove_link(site, host)?;
     // Made by systemd-nspawn for mounts from outside; empty unless somebody used it.
-    let _ = std::fs::remove_dir(std::path::Path::new("/run/systemd/nspawn/propagate").join(site.container(host)));
+    let _ = std::fs::remove_dir(
+        std::path::Path::new("/run/systemd/nspawn/propagate").join(site.container(host)),
+    );
     Ok(())
 }
 

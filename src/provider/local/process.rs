@@ -10,7 +10,9 @@ use super::tool;
 
 /// The machine's init among its processes.
 pub(super) fn init(processes: &BTreeSet<u32>) -> Option<u32> {
-    processes.iter().copied().find(|pid| std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| is_init(&status)))
+    processes.iter().copied().find(|pid| {
+        std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| is_init(&status))
+    })
 }
 
 fn is_init(status: &str) -> bool {
@@ -20,7 +22,10 @@ fn is_init(status: &str) -> bool {
 
 /// Whether a systemd-nspawn still looks after the machine.
 pub(super) fn has_nspawn(processes: &BTreeSet<u32>) -> bool {
-    processes.iter().any(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "systemd-nspawn"))
+    processes.iter().any(|pid| {
+        std::fs::read_to_string(format!("/proc/{pid}/comm"))
+            .is_ok_and(|name| name.trim() == "systemd-nspawn")
+    })
 }
 
 /// Cuts the power: init first, because with it the kernel ends everything in its namespace, then whatever is left.
