@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 
-use self::cluster::{Api, ClusterError};
+use self::cluster::{Api, ClusterError, Nodes};
 use self::folder::{Folder, FolderError, Remembered};
 use self::plan::{HostPlan, Plan};
 use self::progress::Progress;
@@ -130,9 +130,16 @@ impl Bootstrap {
     ) -> Result<(), BootstrapError> {
         let api = Api { front_end, address: self.front_end().address.clone() };
         let good: Vec<&Machine> = awake.iter().map(|h| &h.machine).filter(|m| !report.failures.contains_key(&m.name)).collect();
-        let (admin, access, shapes) = futures::try_join!(api.admin_kubeconfig(), api.daemon_kubeconfig(), api.wait_ready(&good, progress))?;
-        self.folder.write("admin.kubeconfig", &admin, 0o600)?;
-        self.folder.write("kubeconfig", &access, 0o600)?;
+        let kubeconfigs = async {
+            let (admin, access) = futures::try_join!(api.admin_kubeconfig(), api.daemon_kubeconfig())?;
+            self.folder.write("admin.kubeconfig", &admin, 0o600)?;
+            self.folder.write("kubeconfig", &access, 0o600)?;
+            Ok::<_, BootstrapError>(())
+        };
+        let nodes = async { Ok(api.wait_ready(&good, progress).await?) };
+        let ((), nodes) = futures::try_join!(kubeconfigs, nodes)?;
+        let Nodes { shapes, missing } = nodes;
+        report.failures.extend(missing.into_iter().map(|(name, reason)| (name, RunError::NotReady { reason })));
         let mut record = remembered.clone();
         for host in awake.iter().filter(|h| !report.failures.contains_key(&h.machine.name)) {
             record.hosts.insert(host.machine.name.clone(), host.digest());

@@ -14,7 +14,7 @@ use crate::model::resources::{Resources, quantity, quantity_milli};
 use crate::remote::{Connection, RemoteError};
 
 /// How long nodes may take from the end of their steps to Ready.
-const READY_LIMIT: Duration = Duration::from_secs(180);
+const READY_LIMIT: Duration = Duration::from_secs(120);
 
 /// The daemon's rights: exactly what it does, and nothing that reads a secret.
 const DAEMON: &str = include_str!("../../recipes/daemon-rights.yaml");
@@ -41,14 +41,15 @@ pub enum ClusterError {
         /// The last lines of its output.
         output: String,
     },
-    /// Some nodes never became Ready.
-    #[error("not Ready after {seconds} s: {}; look with `kubectl --kubeconfig STATE/admin.kubeconfig describe node`, then run bootstrap again", .nodes.join(", "))]
-    NotReady {
-        /// Them.
-        nodes: Vec<String>,
-        /// The time given.
-        seconds: u64,
-    },
+}
+
+/// What became of the nodes that were waited for.
+#[derive(Debug, Default)]
+pub struct Nodes {
+    /// Shapes of those that are Ready.
+    pub shapes: BTreeMap<String, Shape>,
+    /// Why the others are not, in kubelet's words.
+    pub missing: BTreeMap<String, String>,
 }
 
 impl Api<'_> {
@@ -84,23 +85,28 @@ impl Api<'_> {
         ))
     }
 
-    /// Waits until the nodes of `machines` are Ready, and tells their shapes.
-    pub async fn wait_ready(&self, machines: &[&Machine], progress: &Progress) -> Result<BTreeMap<String, Shape>, ClusterError> {
+    /// Waits until the nodes of `machines` are Ready, and tells what they are.
+    pub async fn wait_ready(&self, machines: &[&Machine], progress: &Progress) -> Result<Nodes, ClusterError> {
         let began = crate::clock::monotonic();
+        let mut found = Nodes::default();
         loop {
             let list: Value = serde_json::from_str(&self.kubectl("listing nodes", "kubectl get nodes -o json").await?).unwrap_or_default();
             let nodes: BTreeMap<&str, &Value> =
                 list["items"].as_array().into_iter().flatten().filter_map(|n| Some((n["metadata"]["name"].as_str()?, n))).collect();
-            let missing: Vec<String> =
-                machines.iter().filter(|m| !nodes.get(m.name.as_str()).is_some_and(|n| ready(n))).map(|m| m.name.clone()).collect();
-            if missing.is_empty() {
-                for machine in machines {
-                    progress.say(&machine.name, "Ready");
+            found.missing.clear();
+            for machine in machines {
+                let name = &machine.name;
+                match nodes.get(name.as_str()) {
+                    Some(node) if ready(node) => {
+                        if found.shapes.insert(name.clone(), shape(node)).is_none() {
+                            progress.say(name, "Ready");
+                        }
+                    }
+                    node => drop(found.missing.insert(name.clone(), why(node.copied()))),
                 }
-                return Ok(machines.iter().filter_map(|m| Some((m.name.clone(), shape(nodes.get(m.name.as_str())?)))).collect());
             }
-            if began.elapsed() > READY_LIMIT {
-                return Err(ClusterError::NotReady { nodes: missing, seconds: READY_LIMIT.as_secs() });
+            if found.missing.is_empty() || began.elapsed() > READY_LIMIT {
+                return Ok(found);
             }
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
@@ -113,8 +119,17 @@ impl Api<'_> {
     }
 }
 
+fn condition(node: &Value) -> Option<&Value> {
+    node["status"]["conditions"].as_array()?.iter().find(|c| c["type"] == "Ready")
+}
+
 fn ready(node: &Value) -> bool {
-    node["status"]["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True")
+    condition(node).is_some_and(|c| c["status"] == "True")
+}
+
+fn why(node: Option<&Value>) -> String {
+    let message = node.and_then(condition).and_then(|c| c["message"].as_str());
+    message.unwrap_or("its kubelet never registered").to_owned()
 }
 
 /// A node's shape, without the taints that Kubernetes puts on it for a time.

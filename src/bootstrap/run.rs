@@ -43,6 +43,12 @@ pub enum RunError {
         /// The last lines that it printed.
         output: String,
     },
+    /// All its steps are done, and its node is not Ready.
+    #[error("its node did not become Ready: {reason}")]
+    NotReady {
+        /// What kubelet says.
+        reason: String,
+    },
     /// It waited for the front-end, which failed.
     #[error("step `{step}` waits for the front-end, which failed")]
     FrontEnd {
