@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+pub mod render;
+pub mod source;
+
 /// A range of bytes in a source text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Span {

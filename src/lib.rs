@@ -22,6 +22,7 @@ pub mod config;
 pub mod diagnostic;
 pub mod model;
 pub mod provider;
+pub mod radl;
 pub mod recipe;
 pub mod remote;
 pub mod schedule;
