@@ -10,8 +10,8 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
 use crate::model::machine::Off;
-use crate::provider::Provider as _;
 use crate::provider::local::{LocalError, LocalProvider, MachineSpec, Settings};
+use crate::provider::{Provider as _, ProviderError};
 
 /// Makes, switches and removes local machines by hand.
 #[derive(Debug, Args)]
@@ -82,17 +82,25 @@ pub async fn run(
 ) -> anyhow::Result<ExitCode> {
     match act(args, state, bundle).await {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error)
-            if matches!(
-                error.downcast_ref(),
-                Some(LocalError::Input(_) | LocalError::NoMachine(_))
-            ) =>
-        {
+        Err(error) if is_input(&error) => {
             writeln!(std::io::stderr(), "error: {error:#}")?;
             Ok(ExitCode::from(2))
         }
         Err(error) => Err(error),
     }
+}
+
+/// Whether it is the command line that is wrong, and not the world.
+fn is_input(error: &anyhow::Error) -> bool {
+    let local = matches!(
+        error.downcast_ref(),
+        Some(LocalError::Input(_) | LocalError::NoMachine(_))
+    );
+    local
+        || matches!(
+            error.downcast_ref(),
+            Some(ProviderError::NoSuchMachine { .. })
+        )
 }
 
 async fn act(args: MachineArgs, state: &Path, bundle: Option<&Path>) -> anyhow::Result<()> {

@@ -47,7 +47,7 @@ const LEFT_OUT: [&str; 3] = [
 ];
 
 /// Files laid into the base: path, mode, text.
-const FILES: [(&str, u32, &str); 8] = [
+const FILES: [(&str, u32, &str); 9] = [
     (
         "usr/local/sbin/marea-local",
         0o755,
@@ -84,6 +84,8 @@ const FILES: [(&str, u32, &str); 8] = [
         "[Manager]\nDefaultTimeoutStopSec=10s\n",
     ),
     ("etc/ssh/sshd_config.d/marea.conf", 0o644, SSHD),
+    // Every session reads it, and complains in the journal when it is not there.
+    ("etc/default/locale", 0o644, "LANG=C.UTF-8\n"),
 ];
 const NEEDS_FITNESS: &str = include_str!("../../../recipes/local/needs-marea-local.conf");
 /// One key type, so that the one key that is known beforehand is the one that is offered; no names looked up in vain.
@@ -92,7 +94,7 @@ const SSHD: &str = "HostKey /etc/ssh/ssh_host_ed25519_key\nUseDNS no\nPasswordAu
 
 /// Symbolic links laid into the base: path, target. `/dev/null` masks a unit: in a machine that lives for minutes
 /// the timers are noise, and a wait for the network would hold up the boot for nothing.
-const LINKS: [(&str, &str); 12] = [
+const LINKS: [(&str, &str); 13] = [
     (
         "sysinit.target.wants/marea-local.service",
         "../marea-local.service",
@@ -117,6 +119,7 @@ const LINKS: [(&str, &str); 12] = [
     ("e2scrub_reap.service", "/dev/null"),
     ("fstrim.timer", "/dev/null"),
     ("nftables.service", "/dev/null"),
+    ("console-getty.service", "/dev/null"),
 ];
 
 /// What would make two machines the same one if it stayed in the base.

@@ -115,6 +115,20 @@ pub(super) fn check_cpus(count: u32) -> Result<(), LocalError> {
     }
 }
 
+/// The kernel counts watches of files over all machines, and some of what runs in a machine ends oddly without them.
+pub(super) fn warn_of_watches(machines: usize) {
+    const EACH: usize = 20;
+    let path = Path::new("/proc/sys/fs/inotify/max_user_instances");
+    let here = read(path).ok().and_then(|text| text.parse::<usize>().ok());
+    if let Some(here) = here.filter(|&here| here < machines * EACH) {
+        let needed = machines * EACH;
+        tracing::warn!(
+            "{machines} local machines may need {needed} inotify instances, {here} are allowed; \
+             if units in them fail: sysctl -w fs.inotify.max_user_instances={needed}"
+        );
+    }
+}
+
 fn too_few(count: usize, here: usize) -> LocalError {
     LocalError::Input(format!(
         "a local machine of {count} CPUs cannot be made: this computer has {here}; declare 1 to {here}"

@@ -199,6 +199,7 @@ pub(super) fn create(
             },
         );
     }
+    limits::warn_of_watches(known.len());
     let hosts: BTreeMap<_, _> = known
         .iter()
         .map(|(name, record)| (name.as_str(), record.spec.address))
