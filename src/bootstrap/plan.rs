@@ -40,6 +40,8 @@ pub struct Piece {
     pub size: u64,
     /// The name that an image is imported under; empty for a program.
     pub reference: String,
+    /// Its version; empty when it is not known.
+    pub version: String,
 }
 
 /// What the whole fleet is to do.
@@ -131,6 +133,18 @@ pub enum PlanError {
         /// Its name.
         name: String,
     },
+    /// The bundle holds another version.
+    #[error("recipe `{recipe}` is to be version {asked}, and the bundle holds `{name}` {held}: change the document, or build another bundle")]
+    Version {
+        /// Whose.
+        recipe: String,
+        /// What is asked for.
+        asked: String,
+        /// The program.
+        name: String,
+        /// What there is.
+        held: String,
+    },
     /// A machine belongs to no pool.
     #[error("machine `{0}` belongs to no pool of the specification")]
     NoPool(String),
@@ -217,6 +231,15 @@ impl Recipes<'_> {
         let mut links = Vec::new();
         for a in recipe.artifacts.iter().filter(|a| self.here(a.on)) {
             let piece = self.piece(&self.bundle.programs, "program", a.name.get_ref())?;
+            // The first program is the thing itself; the others only go with it.
+            if let Some(Value::Text(asked)) = self.one.parameters.get("version")
+                && links.is_empty()
+                && !piece.version.is_empty()
+                && asked.trim_start_matches('v') != piece.version.trim_start_matches('v')
+            {
+                let (recipe, name) = (self.name().to_owned(), a.name.get_ref().clone());
+                return Err(PlanError::Version { recipe, asked: asked.clone(), name, held: piece.version.clone() });
+            }
             host.pieces.insert(piece.clone());
             links.push(script::Link { target: format!("{BUNDLE_ON_MACHINE}/{}", piece.path), path: a.path.clone(), sha256: piece.sha256.clone() });
         }

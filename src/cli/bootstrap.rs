@@ -1,6 +1,6 @@
 //! `marea bootstrap`: from a RADL file and powered-off machines to a Ready cluster.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,10 +14,11 @@ use crate::bootstrap::progress::Progress;
 use crate::bootstrap::{Bootstrap, Report};
 use crate::config::{Loaded, ProviderKind};
 use crate::model::cluster::ClusterSpec;
-use crate::model::machine::{Machine, Role};
+use crate::model::machine::Machine;
 use crate::provider::Provider;
 use crate::provider::command::{CommandProvider, Commands};
 use crate::provider::local::{LocalProvider, MachineSpec, Settings};
+use crate::radl;
 use crate::recipe::{Sources, embedded};
 use crate::remote::Access;
 
@@ -83,10 +84,10 @@ async fn act(args: BootstrapArgs, state: &Path, bundle: &Path) -> anyhow::Result
         Some(ProviderName::Command) => ProviderKind::Command,
         None => config.config.provider,
     };
-    let spec = config.amend(specification(&args.templates)?).map_err(wrong)?;
+    let sources = sources(args.recipes.as_deref())?;
+    let spec = config.amend(specification(&args.templates, &sources)?).map_err(wrong)?;
     config.policy(&spec).map_err(wrong)?;
     let machines = config.machines(&spec).map_err(wrong)?;
-    let sources = sources(args.recipes.as_deref())?;
     let bundle = std::path::absolute(bundle)?;
     let plan = plan(&spec, &machines, &sources, &index(&bundle)?).map_err(wrong)?;
     if args.plan {
@@ -191,9 +192,23 @@ async fn provider(
     }
 }
 
-fn specification(templates: &[PathBuf]) -> anyhow::Result<ClusterSpec> {
-    let text = std::fs::read_to_string(&templates[0])?;
-    Ok(serde_json::from_str(&text)?)
+/// Reads the documents; what is wrong with them is told as `marea check` does.
+fn specification(templates: &[PathBuf], sources: &Sources) -> anyhow::Result<ClusterSpec> {
+    let mut files = Vec::new();
+    for path in templates {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|e| wrong(format!("error: cannot read {name}: {e}")))?;
+        files.push((name, text));
+    }
+    let known = |name: &str| sources.0.contains_key(&format!("{name}.toml"));
+    let loaded = radl::load_with(&files, &known);
+    let mut err = std::io::stderr();
+    let styled = err.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    write!(err, "{}", loaded.human(styled))?;
+    if loaded.has_errors() {
+        return Err(wrong("nothing was done: mend the errors above"));
+    }
+    loaded.spec.context("the document describes no cluster")
 }
 
 fn index(bundle: &Path) -> anyhow::Result<BundleIndex> {
@@ -201,7 +216,7 @@ fn index(bundle: &Path) -> anyhow::Result<BundleIndex> {
     let mut index = BundleIndex::default();
     for line in text.lines() {
         let w: Vec<&str> = line.split(' ').collect();
-        let piece = crate::bootstrap::plan::Piece { path: w[0].to_owned(), sha256: w[1].to_owned(), size: w[2].parse()?, reference: String::new() };
+        let piece = crate::bootstrap::plan::Piece { path: w[0].to_owned(), sha256: w[1].to_owned(), size: w[2].parse()?, reference: String::new(), version: String::new() };
         if let Some(n) = w[0].strip_prefix("bin/") { index.programs.insert(n.to_owned(), piece); } else {
             index.images.insert(w[0].trim_start_matches("images/").trim_end_matches(".tar").to_owned(), piece); }
     }
