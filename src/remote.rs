@@ -7,12 +7,15 @@ pub mod push;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use openssh::{KnownHosts, Session, SessionBuilder, Stdio};
+use openssh::{ControlPersist, KnownHosts, Session, SessionBuilder, Stdio};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
 
 /// sshd's `MaxSessions` is 10 unless somebody lowered it; two are left for people.
 const CHANNELS: usize = 8;
+
+/// Seconds that a connection without a channel lives on.
+const IDLE: std::num::NonZeroUsize = std::num::NonZeroUsize::new(900).unwrap();
 
 /// How hosts are reached and trusted.
 #[derive(Debug, Clone)]
@@ -112,6 +115,8 @@ impl Connection {
             .user_known_hosts_file(&access.known_hosts)
             .control_directory(&access.control)
             .clean_history_control_directory(false)
+            // Should this process be killed, its ssh goes away by itself some time after.
+            .control_persist(ControlPersist::IdleFor(IDLE))
             .connect_timeout(Duration::from_secs(5))
             .server_alive_interval(Duration::from_secs(10));
         if let Some(key) = &access.key {

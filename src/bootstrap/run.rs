@@ -147,7 +147,7 @@ pub(super) async fn host(all: &Bootstrap, plan: &HostPlan, board: &Board, progre
 
 /// Asks the machine, in one go, which steps are to do.
 async fn survey(connection: &Connection, plan: &HostPlan) -> Result<BTreeSet<String>, RunError> {
-    let outcome = connection.run(&script::survey(&plan.steps), Duration::from_secs(60)).await?;
+    let outcome = connection.run(&script::survey(&plan.steps), Duration::from_secs(660)).await?;
     let done: BTreeSet<&str> = outcome.stdout.lines().filter_map(|l| l.strip_prefix("done ")).collect();
     // A step that the answer does not name (the machine has no bash, say) is to do, and will say why it cannot.
     Ok(plan.steps.iter().map(|s| s.key.clone()).filter(|k| !done.contains(k.as_str())).collect())

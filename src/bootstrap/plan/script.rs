@@ -9,6 +9,10 @@ use crate::model::machine::Role;
 /// Where a machine keeps the digest of each step that it has done.
 pub const DONE_FOLDER: &str = "/var/lib/marea/done";
 
+/// One at a time: the step of a bootstrap that was killed goes on here without it, and whoever comes next waits for
+/// its end instead of meeting it half-way.
+const TURN: &str = "exec 9>/run/marea-step.lock; flock -w 600 9";
+
 /// A program's link into the bundle.
 pub(in crate::bootstrap) struct Link {
     pub(in crate::bootstrap) target: String,
@@ -62,7 +66,7 @@ pub fn whole(step: &PlannedStep, body: &str, fetched: Option<&str>) -> String {
     });
     let marker = quote(&marker(&step.key));
     format!(
-        "{{\nset -euo pipefail\numask 022\nexport PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n{fetched}{body}\nmkdir -p {DONE_FOLDER}\necho {} > {marker}.new && mv {marker}.new {marker}\nexit 0\n}} </dev/null 2>&1\n",
+        "{{\nset -euo pipefail\numask 022\n{TURN}\nexport PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n{fetched}{body}\nmkdir -p {DONE_FOLDER}\necho {} > {marker}.new && mv {marker}.new {marker}\nexit 0\n}} </dev/null 2>&1\n",
         step.digest
     )
 }
@@ -70,7 +74,7 @@ pub fn whole(step: &PlannedStep, body: &str, fetched: Option<&str>) -> String {
 /// One script that answers, for all `steps`, which are to do: one key a line.
 pub fn survey(steps: &[PlannedStep]) -> String {
     let mut text = format!(
-        "{{\nexport PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
+        "{{\n{TURN}\nexport PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
          marea_images() {{ [ -n \"${{MAREA_IMAGES+x}}\" ] || MAREA_IMAGES=$(ctr -n k8s.io images ls -q); printf '%s\\n' \"$MAREA_IMAGES\"; }}\n\
          marea_step() {{ # KEY MARKER DIGEST ONCE CHECK\n\
          \x20 if [ \"$4\" = 0 ] && [ \"$(cat \"$2\" 2>/dev/null)\" != \"$3\" ]; then echo \"todo $1\"; return; fi\n\
