@@ -301,3 +301,73 @@ impl Loaded {
         Ok(policy)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::cluster::RecipeUse;
+
+    fn spec() -> ClusterSpec {
+        let pool = |name: &str, max| Pool {
+            name: name.to_owned(),
+            min: 0,
+            max,
+            cpus: 2,
+            memory: 1 << 31,
+            extended: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            taints: Vec::new(),
+            recipes: vec![RecipeUse { name: "kubernetes".to_owned(), version: None, parameters: BTreeMap::new() }],
+        };
+        ClusterSpec { name: "c".to_owned(), front_end: pool("front", 1), pools: vec![pool("wn", 2)] }
+    }
+
+    fn machine(name: &str, pool: &str) -> String {
+        format!("[[machine]]\nname = \"{name}\"\npool = \"{pool}\"\naddress = \"h\"\non = [\"t\"]\noff = [\"t\"]\nstatus = [\"t\"]\n")
+    }
+
+    #[test]
+    fn times_are_read_and_nonsense_is_not() {
+        let seen = ["90s", "1h30m", "500ms", "10m"].map(millis);
+        assert_eq!(seen, [Some(90_000), Some(5_400_000), Some(500), Some(600_000)]);
+        for text in ["", "90", "s", "-1s", "1d", "1 s", "99999999999999999999s"] {
+            assert_eq!(millis(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_with_its_line() {
+        let error = Loaded::parse("m.toml", "provider = \"local\"\n[autoscaler]\nidel_timeout = \"1s\"\n").unwrap_err();
+        assert_eq!((error.line, error.file.as_str()), (3, "m.toml"));
+        assert!(error.message.contains("idel_timeout"), "{error}");
+    }
+
+    #[test]
+    fn a_pool_larger_than_its_machines_names_both() {
+        let text = format!("provider = \"command\"\n{}{}", machine("f", "front"), machine("a", "wn"));
+        let error = Loaded::parse("m.toml", &text).unwrap().machines(&spec()).unwrap_err().to_string();
+        assert!(error.contains("`wn`") && error.contains("max of 2") && error.contains("but 1 "), "{error}");
+        let text = text + &machine("b", "wn");
+        assert_eq!(Loaded::parse("m.toml", &text).unwrap().machines(&spec()).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn local_machines_are_made_up_and_never_share_an_address_or_range() {
+        let machines = Loaded::default().machines(&spec()).unwrap();
+        let names: Vec<_> = machines.iter().map(|m| m.name.as_str()).collect();
+        assert_eq!(names, ["front", "wn-1", "wn-2"]);
+        let both: BTreeSet<_> = machines.iter().flat_map(|m| [&m.address, &m.pod_cidr]).collect();
+        assert_eq!(both.len(), 2 * machines.len());
+    }
+
+    #[test]
+    fn the_policy_has_the_configs_words_and_else_its_own() {
+        let text = "[autoscaler]\nidle_timeout = \"5s\"\n[[schedule]]\npool = \"wn\"\ncron = \"0 8 * * 1-5\"\nduration = \"10h\"\nmin = 1\n";
+        let loaded = Loaded::parse("m.toml", text).unwrap();
+        let policy = loaded.policy(&spec()).unwrap();
+        assert_eq!((policy.idle_timeout_ms, policy.boot_timeout_ms), (5000, Policy::default().boot_timeout_ms));
+        assert_eq!((policy.schedule.len(), policy.pools["wn"].max), (1, Some(2)));
+        let wrong = Loaded::parse("m.toml", &text.replace("0 8 * * 1-5", "0 25 * * *")).unwrap();
+        assert_eq!(wrong.policy(&spec()).unwrap_err().line, 5);
+    }
+}

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 use crate::bootstrap::folder::Folder;
-use crate::bootstrap::plan::{BundleIndex, Plan, plan};
+use crate::bootstrap::plan::{BundleIndex, Piece, Plan, PlanError, plan};
 use crate::bootstrap::progress::Progress;
 use crate::bootstrap::{Bootstrap, Report};
 use crate::config::{Loaded, ProviderKind};
@@ -89,10 +89,17 @@ async fn act(args: BootstrapArgs, state: &Path, bundle: &Path) -> anyhow::Result
     config.policy(&spec).map_err(wrong)?;
     let machines = config.machines(&spec).map_err(wrong)?;
     let bundle = std::path::absolute(bundle)?;
-    let plan = plan(&spec, &machines, &sources, &index(&bundle)?).map_err(wrong)?;
+    let plan = plan(&spec, &machines, &sources, &index(&bundle)?).map_err(|error| match error {
+        // The document is right; the world lacks something.
+        PlanError::Missing { .. } => anyhow::Error::new(error),
+        PlanError::Recipes(_) | PlanError::Template(_) | PlanError::Version { .. } | PlanError::NoPool(_) => wrong(error),
+    })?;
     if args.plan {
         write!(std::io::stdout().lock(), "{plan}")?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if config.config.provider == ProviderKind::Local && !rustix::process::geteuid().is_root() {
+        anyhow::bail!("the provider `local` makes machines on this computer, which takes root: run it as root, or use --provider command");
     }
     let progress = Progress::new();
     let folder = Folder::open(state)?;
@@ -211,14 +218,20 @@ fn specification(templates: &[PathBuf], sources: &Sources) -> anyhow::Result<Clu
     loaded.spec.context("the document describes no cluster")
 }
 
+/// What the bundle holds, from its list: `PATH SHA256 BYTES [VERSION [IMAGE REFERENCE]]` a line.
 fn index(bundle: &Path) -> anyhow::Result<BundleIndex> {
-    let text = std::fs::read_to_string(bundle.join("index.txt"))?;
+    let path = bundle.join("index.txt");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("there is no bundle: {}; run `marea bundle build`", path.display()))?;
     let mut index = BundleIndex::default();
     for line in text.lines() {
-        let w: Vec<&str> = line.split(' ').collect();
-        let piece = crate::bootstrap::plan::Piece { path: w[0].to_owned(), sha256: w[1].to_owned(), size: w[2].parse()?, reference: String::new(), version: String::new() };
-        if let Some(n) = w[0].strip_prefix("bin/") { index.programs.insert(n.to_owned(), piece); } else {
-            index.images.insert(w[0].trim_start_matches("images/").trim_end_matches(".tar").to_owned(), piece); }
+        let mut words = line.split_whitespace().map(str::to_owned);
+        let mut next = || words.next().unwrap_or_default();
+        let piece = Piece { path: next(), sha256: next(), size: next().parse().unwrap_or(0), version: next(), reference: next() };
+        if let Some(name) = piece.path.strip_prefix("bin/") {
+            index.programs.insert(name.to_owned(), piece);
+        } else if let Some(name) = piece.path.strip_prefix("images/") {
+            index.images.insert(name.trim_end_matches(".tar").to_owned(), piece);
+        }
     }
     Ok(index)
 }
