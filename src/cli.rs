@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+pub mod bootstrap;
+pub mod destroy;
 pub mod log;
 pub mod machine;
 

@@ -15,9 +15,15 @@
 //! ```
 
 pub mod autoscaler;
+pub mod bootstrap;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod diagnostic;
 pub mod model;
 pub mod provider;
+pub mod radl;
+pub mod recipe;
+pub mod remote;
 pub mod schedule;
 pub mod scheduling;

@@ -171,7 +171,7 @@ pub(super) fn ensure(site: &Site, progress: &dyn Fn(&str)) -> Result<PathBuf, Lo
     }
     tool::check()?;
     site.settle()?;
-    let _lock = lock::take(&site.local().join("base.lock"))?;
+    let lock = lock::take(&site.local().join("base.lock"))?;
     if base.is_dir() {
         return Ok(base);
     }
@@ -180,7 +180,8 @@ pub(super) fn ensure(site: &Site, progress: &dyn Fn(&str)) -> Result<PathBuf, Lo
     let new = base.with_extension("new");
     clear(&new)?;
     std::fs::create_dir(&new).at("make", &new)?;
-    let unpacked = tool::run(
+    let unpacked = tool::run_holding(
+        &lock,
         "tar",
         [
             Path::new("--numeric-owner"),
@@ -215,7 +216,7 @@ fn ensure_tar(site: &Site, progress: &dyn Fn(&str)) -> Result<PathBuf, LocalErro
         return Ok(tar);
     }
     std::fs::create_dir_all(&site.cache).at("make", &site.cache)?;
-    let _lock = lock::take(&site.cache.join("lock"))?;
+    let lock = lock::take(&site.cache.join("lock"))?;
     if tar.is_file() {
         return Ok(tar);
     }
@@ -234,7 +235,7 @@ fn ensure_tar(site: &Site, progress: &dyn Fn(&str)) -> Result<PathBuf, LocalErro
     );
     args.push(format!("--include={}", PACKAGES.join(",")));
     args.extend([SUITE.to_owned(), new.display().to_string()]);
-    tool::run("mmdebstrap", &args)?;
+    tool::run_holding(&lock, "mmdebstrap", &args)?;
     std::fs::File::open(&new)
         .and_then(|file| file.sync_all())
         .at("sync", &new)?;

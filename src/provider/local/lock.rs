@@ -24,6 +24,7 @@ pub(super) fn take(path: &Path) -> Result<Lock, LocalError> {
     let file = File::options()
         .create(true)
         .truncate(false)
+        .read(true)
         .write(true)
         .open(path)
         .at("open", path)?;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::error::LocalError;
+use super::lock::Lock;
 
 /// Every program that local machines need, and the Debian package that has it.
 const NEEDED: [(&str, &str); 10] = [
@@ -21,7 +22,19 @@ const NEEDED: [(&str, &str); 10] = [
 ];
 
 /// Runs a program to its end and returns what it printed.
-pub(super) fn run<A: AsRef<OsStr>>(
+pub(super) fn run<A: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = A>) -> Result<String, LocalError> {
+    run_with(Stdio::null(), program, args)
+}
+
+/// The same for a program that writes for long: it inherits the lock, so that whoever comes after a caller that was
+/// killed waits for the program's end and does not write beside it.
+pub(super) fn run_holding<A: AsRef<OsStr>>(lock: &Lock, program: &str, args: impl IntoIterator<Item = A>) -> Result<String, LocalError> {
+    let held = lock.share().map_err(|e| LocalError::Broken(format!("the lock for `{program}` cannot be shared: {e}")))?;
+    run_with(held.into(), program, args)
+}
+
+fn run_with<A: AsRef<OsStr>>(
+    input: Stdio,
     program: &str,
     args: impl IntoIterator<Item = A>,
 ) -> Result<String, LocalError> {
@@ -36,7 +49,7 @@ pub(super) fn run<A: AsRef<OsStr>>(
     let ended = Command::new(program)
         .args(&args)
         .env("LC_ALL", "C")
-        .stdin(Stdio::null())
+        .stdin(input)
         .output()
         .map_err(|e| LocalError::Tool {
             command: command(),

@@ -1,0 +1,237 @@
+//! `marea bootstrap`: from a RADL file and powered-off machines to a Ready cluster.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+
+use crate::bootstrap::folder::Folder;
+use crate::bootstrap::plan::{BundleIndex, Piece, Plan, PlanError, plan};
+use crate::bootstrap::progress::Progress;
+use crate::bootstrap::{Bootstrap, Report};
+use crate::config::{Loaded, ProviderKind};
+use crate::model::cluster::ClusterSpec;
+use crate::model::machine::Machine;
+use crate::provider::Provider;
+use crate::provider::command::{CommandProvider, Commands};
+use crate::provider::local::{LocalProvider, MachineSpec, Settings};
+use crate::radl;
+use crate::recipe::{Sources, embedded};
+use crate::remote::Access;
+
+/// Make a Ready cluster from a RADL file and machines that may be off.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  marea bootstrap radl/elastic-local.radl --plan      what would be done
+  marea bootstrap radl/elastic-local.radl             do it; again: nothing to do
+  marea bootstrap site.radl --config marea.toml       on machines of your own
+
+A bootstrap that failed or was killed goes on where it was when it is run again.")]
+pub struct BootstrapArgs {
+    /// RADL files, read as one document
+    #[arg(required = true, value_name = "TEMPLATE")]
+    pub templates: Vec<PathBuf>,
+    /// Who powers the machines, in place of the config's word
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub provider: Option<ProviderName>,
+    /// The config
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// A folder of recipes of your own; one of a known name takes its place
+    #[arg(long, value_name = "DIR")]
+    pub recipes: Option<PathBuf>,
+    /// Print the steps and do nothing
+    #[arg(long)]
+    pub plan: bool,
+}
+
+/// A provider's name on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ProviderName {
+    /// Machines on this computer
+    Local,
+    /// Machines with commands of their own
+    Command,
+}
+
+/// Something that is wrong with the input: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Wrong(String);
+
+fn wrong(error: impl std::fmt::Display) -> anyhow::Error {
+    Wrong(error.to_string()).into()
+}
+
+/// Bootstraps the cluster of the state folder.
+pub async fn run(args: BootstrapArgs, state: &Path, bundle: &Path) -> anyhow::Result<ExitCode> {
+    match act(args, state, bundle).await {
+        Err(error) if error.is::<Wrong>() => {
+            writeln!(std::io::stderr(), "{error}")?;
+            Ok(ExitCode::from(2))
+        }
+        other => other,
+    }
+}
+
+async fn act(args: BootstrapArgs, state: &Path, bundle: &Path) -> anyhow::Result<ExitCode> {
+    let mut config = Loaded::read(args.config.as_deref()).map_err(wrong)?;
+    config.config.provider = match args.provider {
+        Some(ProviderName::Local) => ProviderKind::Local,
+        Some(ProviderName::Command) => ProviderKind::Command,
+        None => config.config.provider,
+    };
+    let sources = sources(args.recipes.as_deref())?;
+    let spec = config.amend(specification(&args.templates, &sources)?).map_err(wrong)?;
+    config.policy(&spec).map_err(wrong)?;
+    let machines = config.machines(&spec).map_err(wrong)?;
+    let bundle = std::path::absolute(bundle)?;
+    let plan = plan(&spec, &machines, &sources, &index(&bundle)?).map_err(|error| match error {
+        // The document is right; the world lacks something.
+        PlanError::Missing { .. } => anyhow::Error::new(error),
+        PlanError::Recipes(_) | PlanError::Template(_) | PlanError::Version { .. } | PlanError::NoPool(_) => wrong(error),
+    })?;
+    if args.plan {
+        write!(std::io::stdout().lock(), "{plan}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if config.config.provider == ProviderKind::Local && !rustix::process::geteuid().is_root() {
+        anyhow::bail!("the provider `local` makes machines on this computer, which takes root: run it as root, or use --provider command");
+    }
+    let progress = Progress::new();
+    let folder = Folder::open(state)?;
+    let _lock = folder.lock()?;
+    let (provider, access) = provider(&config, &spec, &machines, &folder, &bundle, &progress).await?;
+    let boot_timeout = u64::try_from(config.policy(&spec).map_err(wrong)?.boot_timeout_ms / 1000).unwrap_or(300);
+    let bootstrap = Bootstrap { spec, plan, provider, access, folder, bundle, boot_timeout };
+    let report = bootstrap.run(&progress).await;
+    tell(&report.context("the cluster is not whole yet; mend what is said and run the same command again")?, &bootstrap.plan, state, &progress)
+}
+
+fn tell(report: &Report, plan: &Plan, state: &Path, progress: &Progress) -> anyhow::Result<ExitCode> {
+    let mut err = std::io::stderr();
+    for (name, error) in &report.failures {
+        writeln!(err, "\n{name}: {error}\n  whole log: {}", state.join("log").join(format!("{name}.log")).display())?;
+    }
+    let seconds = progress.seconds();
+    if !report.failures.is_empty() {
+        let (failed, all) = (report.failures.len(), plan.hosts.len());
+        writeln!(err, "\n{failed} of {all} machines failed; mend what is said above and run the same command again: what is done is not done twice")?;
+        return Ok(ExitCode::from(1));
+    }
+    if report.ran == 0 {
+        writeln!(err, "nothing to do: {} steps on {} machines were done before ({seconds:.1} s)", report.skipped, plan.hosts.len())?;
+    } else {
+        writeln!(err, "the cluster is Ready: {} steps run, {} done before, {seconds:.1} s", report.ran, report.skipped)?;
+        if !report.powered_off.is_empty() {
+            writeln!(err, "powered off until there is work: {}", report.powered_off.join(", "))?;
+        }
+        writeln!(err, "next: marea run; kubectl --kubeconfig {}", state.join("admin.kubeconfig").display())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The recipes: those inside this program, and the user's over them.
+fn sources(folder: Option<&Path>) -> anyhow::Result<Sources> {
+    let mut sources = embedded::sources();
+    let Some(folder) = folder else { return Ok(sources) };
+    let entries = std::fs::read_dir(folder).map_err(|e| wrong(format!("--recipes {}: {e}", folder.display())))?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_file() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(&path).map_err(|e| wrong(format!("{}: {e}", path.display())))?;
+            sources.0.insert(name, text);
+        }
+    }
+    Ok(sources)
+}
+
+async fn provider(
+    config: &Loaded,
+    spec: &ClusterSpec,
+    machines: &[Machine],
+    folder: &Folder,
+    bundle: &Path,
+    progress: &Progress,
+) -> anyhow::Result<(Arc<dyn Provider>, Access)> {
+    let control = folder.path().join("run");
+    // ssh makes a name of about 40 characters below this folder, and a socket's path has room for 108.
+    let control = if control.as_os_str().len() > 60 { PathBuf::from("/run/marea") } else { control };
+    match config.config.provider {
+        ProviderKind::Local => {
+            let local = &config.config.local;
+            let settings = Settings { scope: local.scope.clone(), subnet: local.subnet.clone(), ..Settings::new(folder.path()) };
+            let provider = LocalProvider::open(settings)?;
+            provider.check_computer()?;
+            progress.say("local", "root file system");
+            provider.ensure_base(|step| drop(writeln!(std::io::stderr(), "local: {step}"))).await?;
+            let mut specs = Vec::new();
+            for machine in machines {
+                let pool = std::iter::once(&spec.front_end).chain(&spec.pools).find(|p| p.name == machine.pool);
+                let pool = pool.with_context(|| format!("machine `{}` has no pool", machine.name))?;
+                specs.push(MachineSpec {
+                    name: machine.name.clone(),
+                    address: machine.address.parse()?,
+                    cpus: pool.cpus,
+                    memory: pool.memory,
+                    bundle: Some(bundle.to_owned()),
+                });
+            }
+            provider.create_all(specs).await?;
+            // The provider made each host's key and wrote it down: even the first contact is strict.
+            let access = Access { key: Some(provider.ssh_key()), known_hosts: provider.known_hosts(), control, accept_new: false };
+            Ok((Arc::new(provider), access))
+        }
+        ProviderKind::Command => {
+            let commands = config.config.machines.iter().map(|m| {
+                let timeout = m.timeout.map_or(60, |t| u64::try_from(t.0 / 1000).unwrap_or(60));
+                let commands = Commands { on: m.on.clone(), off: m.off.clone(), off_hard: m.off_hard.clone(), status: m.status.clone(), timeout };
+                (m.name.get_ref().clone(), commands)
+            });
+            let provider = CommandProvider::new(commands.collect()).map_err(wrong)?;
+            let access = Access { key: config.config.ssh.key.clone(), known_hosts: folder.path().join("known_hosts"), control, accept_new: true };
+            Ok((Arc::new(provider), access))
+        }
+    }
+}
+
+/// Reads the documents; what is wrong with them is told as `marea check` does.
+fn specification(templates: &[PathBuf], sources: &Sources) -> anyhow::Result<ClusterSpec> {
+    let mut files = Vec::new();
+    for path in templates {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|e| wrong(format!("error: cannot read {name}: {e}")))?;
+        files.push((name, text));
+    }
+    let known = |name: &str| sources.0.contains_key(&format!("{name}.toml"));
+    let loaded = radl::load_with(&files, &known);
+    let mut err = std::io::stderr();
+    let styled = err.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    write!(err, "{}", loaded.human(styled))?;
+    if loaded.has_errors() {
+        return Err(wrong("nothing was done: mend the errors above"));
+    }
+    loaded.spec.context("the document describes no cluster")
+}
+
+/// What the bundle holds, from its list: `PATH SHA256 BYTES [VERSION [IMAGE REFERENCE]]` a line.
+fn index(bundle: &Path) -> anyhow::Result<BundleIndex> {
+    let path = bundle.join("index.txt");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("there is no bundle: {}; run `marea bundle build`", path.display()))?;
+    let mut index = BundleIndex::default();
+    for line in text.lines() {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        let mut next = || words.next().unwrap_or_default();
+        let piece = Piece { path: next(), sha256: next(), size: next().parse().unwrap_or(0), version: next(), reference: next() };
+        if let Some(name) = piece.path.strip_prefix("bin/") {
+            index.programs.insert(name.to_owned(), piece);
+        } else if let Some(name) = piece.path.strip_prefix("images/") {
+            index.images.insert(name.trim_end_matches(".tar").to_owned(), piece);
+        }
+    }
+    Ok(index)
+}
