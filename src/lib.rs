@@ -17,6 +17,7 @@
 pub mod autoscaler;
 pub mod clock;
 pub mod diagnostic;
+pub mod kubernetes;
 pub mod model;
 pub mod provider;
 pub mod scheduling;
