@@ -18,6 +18,8 @@ pub mod autoscaler;
 pub mod clock;
 pub mod diagnostic;
 pub mod kubernetes;
+pub mod metrics;
 pub mod model;
 pub mod provider;
 pub mod scheduling;
+pub mod store;
