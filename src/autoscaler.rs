@@ -2,7 +2,6 @@
 //! actions to take, each so specific that doing it needs no choice. It reads no clock and does no I/O,
 //! so the same journal gives the same bytes.
 
-
 use serde::{Deserialize, Serialize};
 
 use crate::model::machine::{Machine, Off, Power};
@@ -89,3 +88,11 @@ pub enum What {
 }
 
 pub mod policy;
+pub mod state;
+pub mod step;
+pub mod why;
+
+pub use self::policy::Policy;
+pub use self::state::State;
+pub use self::step::{next_wakeup, step};
+pub use self::why::{MachineStatus, Why, status, why_node, why_pod};

@@ -21,5 +21,6 @@ pub mod kubernetes;
 pub mod metrics;
 pub mod model;
 pub mod provider;
+pub mod schedule;
 pub mod scheduling;
 pub mod store;

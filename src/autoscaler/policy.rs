@@ -1,17 +1,176 @@
-//! The policy: how the decision core is to behave.
+//! The policy: how the decision core is to behave. Times are in milliseconds, so that the journal writes
+//! them exactly; every one has a default that suits machines that boot in a minute or two.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Times in milliseconds, so that the journal writes them exactly.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+use crate::schedule::{Window, WindowError};
+
+/// How the decision core is to behave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
+    /// Decide this long after the last new waiting pod.
+    pub batch_idle_ms: i64,
+    /// Decide at most this long after the first new waiting pod.
+    pub batch_max_ms: i64,
     /// A worker without work for this long goes off.
     pub idle_timeout_ms: i64,
+    /// A machine that is not Ready this long after its power on has failed to boot.
+    pub boot_timeout_ms: i64,
+    /// A machine that is not seen off this long after a graceful power off has its power cut.
+    pub off_timeout_ms: i64,
+    /// A drain that has not ended in this time is given up and its node uncordoned.
+    pub drain_timeout_ms: i64,
+    /// How long a failed machine rests after its first failure; each further failure doubles it.
+    pub backoff_base_ms: i64,
+    /// The longest rest of a failed machine.
+    pub backoff_max_ms: i64,
+    /// How long after an action's error the same is tried again; doubles up to `backoff_max_ms`.
+    pub retry_ms: i64,
+    /// How long a cordoned node is watched before its power may go: a pod may have been bound just before.
+    pub settle_ms: i64,
+    /// How often a machine whose node is not Ready has its power looked at.
+    pub observe_ms: i64,
+    /// A pod that the scheduler leaves waiting this long beside a node that it should fit is believed: it does not.
+    pub doubt_ms: i64,
+    /// An action without an outcome after this long is given up as lost.
+    pub lost_ms: i64,
+    /// The most machines that boot at once; none means no limit.
+    pub max_booting: Option<u32>,
+    /// Bounds of each pool, by name. A pool that is not here has a minimum of 0 and no maximum.
+    pub pools: BTreeMap<String, Bounds>,
+    /// Windows of time in which a pool's minimum is raised.
+    pub schedule: Vec<Rule>,
+}
+
+/// How many machines of a pool are on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Bounds {
+    /// At least this many stay on.
+    pub min: u32,
+    /// At most this many are on; none means all there are.
+    pub max: Option<u32>,
+}
+
+/// A window of time that raises a pool's minimum: one `[[schedule]]` of the config.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// The pool.
+    pub pool: String,
+    /// When the window opens: five fields of POSIX cron.
+    pub cron: String,
+    /// The time zone of those fields, such as `Europe/Madrid`.
+    #[serde(default = "utc")]
+    pub timezone: String,
+    /// How long it stays open.
+    pub duration_ms: i64,
+    /// The pool's minimum while it is open.
+    pub min: u32,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
+impl Rule {
+    /// Reads the rule's cron text and time zone.
+    pub fn window(&self) -> Result<Window, WindowError> {
+        Window::parse(&self.cron, &self.timezone, self.duration_ms)
+    }
+}
+
+/// What is wrong with a policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// A `[[schedule]]` cannot be read.
+    #[error("[[schedule]] number {number} (pool `{pool}`): {reason}")]
+    Schedule {
+        /// Which one, from 1.
+        number: usize,
+        /// Its pool.
+        pool: String,
+        /// What is wrong.
+        reason: WindowError,
+    },
+    /// A time is zero or negative where it must not be.
+    #[error("`{name}` is {value} ms; it must be greater than 0")]
+    NotPositive {
+        /// The key.
+        name: &'static str,
+        /// Its value.
+        value: i64,
+    },
+    /// A minimum is above its maximum.
+    #[error("pool `{pool}` has a minimum of {min} above its maximum of {max}")]
+    Bounds {
+        /// The pool.
+        pool: String,
+        /// Its minimum.
+        min: u32,
+        /// Its maximum.
+        max: u32,
+    },
+}
+
+impl Policy {
+    /// Finds what is wrong with it, if anything: to be asked before it is handed to the core, which ignores
+    /// a window that it cannot read.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        for (name, value) in [
+            ("idle_timeout_ms", self.idle_timeout_ms),
+            ("boot_timeout_ms", self.boot_timeout_ms),
+            ("off_timeout_ms", self.off_timeout_ms),
+            ("drain_timeout_ms", self.drain_timeout_ms),
+            ("backoff_base_ms", self.backoff_base_ms),
+            ("backoff_max_ms", self.backoff_max_ms),
+            ("retry_ms", self.retry_ms),
+            ("observe_ms", self.observe_ms),
+            ("doubt_ms", self.doubt_ms),
+            ("lost_ms", self.lost_ms),
+        ] {
+            if value <= 0 {
+                return Err(PolicyError::NotPositive { name, value });
+            }
+        }
+        for (pool, bounds) in &self.pools {
+            if let Some(max) = bounds.max.filter(|max| *max < bounds.min) {
+                return Err(PolicyError::Bounds { pool: pool.clone(), min: bounds.min, max });
+            }
+        }
+        for (index, rule) in self.schedule.iter().enumerate() {
+            rule.window().map_err(|reason| PolicyError::Schedule {
+                number: index + 1,
+                pool: rule.pool.clone(),
+                reason,
+            })?;
+        }
+        Ok(())
+    }
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { idle_timeout_ms: 600_000 }
+        Self {
+            batch_idle_ms: 1_000,
+            batch_max_ms: 10_000,
+            idle_timeout_ms: 600_000,
+            boot_timeout_ms: 300_000,
+            off_timeout_ms: 120_000,
+            drain_timeout_ms: 600_000,
+            backoff_base_ms: 60_000,
+            backoff_max_ms: 3_600_000,
+            retry_ms: 5_000,
+            settle_ms: 2_000,
+            observe_ms: 30_000,
+            doubt_ms: 120_000,
+            lost_ms: 1_800_000,
+            max_booting: None,
+            pools: BTreeMap::new(),
+            schedule: Vec::new(),
+        }
     }
 }
