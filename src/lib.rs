@@ -15,8 +15,12 @@
 //! ```
 
 pub mod autoscaler;
+pub mod cli;
 pub mod clock;
+pub mod daemon;
 pub mod diagnostic;
+pub mod executor;
+pub mod http;
 pub mod kubernetes;
 pub mod metrics;
 pub mod model;
