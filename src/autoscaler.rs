@@ -87,9 +87,15 @@ pub enum What {
     DeleteNode { uid: String },
 }
 
+mod fold;
+mod life;
+mod pack;
 pub mod policy;
+mod scale_down;
+mod scale_up;
 pub mod state;
 pub mod step;
+mod view;
 pub mod why;
 
 pub use self::policy::Policy;

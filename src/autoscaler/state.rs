@@ -83,6 +83,8 @@ pub struct Tracked {
     pub errors: u32,
     /// No action before this time.
     pub not_before: Option<Timestamp>,
+    /// Why it is in its phase, for people and for its actions.
+    pub reason: String,
     /// What last went wrong, for people.
     pub trouble: Option<String>,
 }
@@ -121,8 +123,8 @@ pub enum Phase {
     PoweringOff {
         /// Gracefully, or cut.
         how: Off,
-        /// It failed to boot: it rests once it is off, and why.
-        failed: Option<String>,
+        /// It failed to boot or fell sick: it rests until then once it is off.
+        rest_until: Option<Timestamp>,
     },
     /// Off; its Node object is being deleted.
     DeletingNode {
@@ -181,6 +183,12 @@ pub(super) fn after(time: Timestamp, ms: i64) -> Timestamp {
     time.checked_add(SignedDuration::from_millis(ms)).unwrap_or(Timestamp::MAX)
 }
 
+/// `base` doubled for each time after the first, up to `most`.
+pub(super) fn doubled(base: i64, times: u32, most: i64) -> i64 {
+    let factor = 1i64.checked_shl(times.saturating_sub(1).min(40)).unwrap_or(i64::MAX);
+    base.saturating_mul(factor).min(most)
+}
+
 impl Tracked {
     pub(super) fn new(machine: Machine, now: Timestamp) -> Self {
         Self {
@@ -196,16 +204,25 @@ impl Tracked {
             failures: 0,
             errors: 0,
             not_before: None,
+            reason: "not seen yet".to_owned(),
             trouble: None,
         }
     }
 
-    /// Enters a phase.
-    pub(super) fn enter(&mut self, phase: Phase, now: Timestamp) {
-        if self.phase != phase {
-            self.phase = phase;
+    /// Enters a phase for a reason. What changes within a phase leaves its age.
+    pub(super) fn enter(&mut self, phase: Phase, now: Timestamp, reason: impl Into<String>) {
+        if self.phase.name() != phase.name() {
             self.since = now;
         }
+        self.phase = phase;
+        self.reason = reason.into();
+    }
+
+    /// It failed: it rests, the longer the more often it did. Answers until when.
+    pub(super) fn fail(&mut self, policy: &Policy, now: Timestamp, cause: &str) -> Timestamp {
+        self.failures = self.failures.saturating_add(1);
+        self.trouble = Some(cause.to_owned());
+        after(now, doubled(policy.backoff_base_ms, self.failures, policy.backoff_max_ms))
     }
 
     /// True when this node shows that the machine came up after it was last proven off.

@@ -1,19 +1,87 @@
-//! The step: folds one event into the state and answers with what to do.
+//! The step: folds one event into the state, lets time and evidence move each machine, decides what is
+//! wanted, and answers with what to do. And the wakeup: when time alone will change something next.
 
 use jiff::Timestamp;
 
-use super::state::State;
-use super::{Action, Event};
+use super::fold::fold;
+use super::scale_down::{YOUNG_MS, is_young};
+use super::state::{Phase, State, Tracked, after};
+use super::view::{View, daemon_set_wants};
+use super::{Action, Event, life, scale_down, scale_up};
 
 /// Folds one event into the state and answers with the actions to take. Pure: the same state, time and
 /// event always give the same state and actions.
 pub fn step(state: &mut State, now: Timestamp, event: Event) -> Vec<Action> {
     state.now = now;
-    let _ = event;
-    Vec::new()
+    fold(state, now, event);
+    let view = View::of(state);
+    life::advance(state, &view, now);
+    scale_up::decide(state, &view, now);
+    scale_down::decide(state, &view, now);
+    forget_daemon_sets(state, &view, now);
+    life::actions(state, &view, now)
+}
+
+/// A DaemonSet that has put no pod on a machine that has long been Ready is gone, or does not want it.
+fn forget_daemon_sets(state: &mut State, view: &View, now: Timestamp) {
+    if !state.fresh() {
+        return;
+    }
+    let State { machines, daemon_sets, policy, .. } = state;
+    let settled = |tracked: &&Tracked| {
+        matches!(tracked.phase, Phase::On { unready_since: None, .. })
+            && now >= after(tracked.since, policy.boot_timeout_ms)
+    };
+    daemon_sets.retain(|key, sample| {
+        !machines.iter().any(|(name, tracked)| {
+            settled(&tracked)
+                && !view.load(name).daemon_sets.contains(key)
+                && daemon_set_wants(sample, name, &tracked.machine.shape)
+        })
+    });
 }
 
 /// When `step` must next be given a `Tick`, if nothing happens before; always later than the last step.
 pub fn next_wakeup(state: &State) -> Option<Timestamp> {
-    state.minimums_until
+    let policy = &state.policy;
+    let mut times: Vec<Timestamp> = Vec::new();
+    times.extend(state.minimums_until);
+    times.extend(state.batch.map(|batch| scale_up::due(policy, batch)));
+    times.extend(state.doubts.values().flat_map(|nodes| nodes.values()).map(|since| after(*since, policy.doubt_ms)));
+    times.extend(state.pods.values().filter(|pod| is_young(pod, state.now)).map(|pod| after(pod.created, YOUNG_MS)));
+    for tracked in state.machines.values() {
+        machine_times(state, tracked, &mut times);
+    }
+    // What lay in the past was considered by the last step: only news can change that.
+    times.into_iter().filter(|time| *time > state.now).min()
+}
+
+fn machine_times(state: &State, tracked: &Tracked, times: &mut Vec<Timestamp>) {
+    let policy = &state.policy;
+    let since = tracked.since;
+    times.extend(tracked.not_before);
+    times.extend(tracked.in_flight.as_ref().map(|flight| after(flight.since, policy.lost_ms)));
+    match &tracked.phase {
+        Phase::Unknown | Phase::Off | Phase::Cordoning | Phase::Uncordoning | Phase::DeletingNode { .. } => {}
+        Phase::PoweringOn { deadline, .. } => {
+            times.push(*deadline);
+            times.extend(tracked.power_seen.map(|(at, _)| after(at, policy.observe_ms)));
+        }
+        Phase::On { idle_since, unready_since } => {
+            times.push(after(since, policy.settle_ms));
+            times.extend(idle_since.map(|idle| after(idle, policy.idle_timeout_ms)));
+            if let Some(unready) = unready_since {
+                times.push(after(*unready, policy.boot_timeout_ms));
+                times.push(after(*unready, policy.observe_ms));
+                times.extend(tracked.power_seen.map(|(at, _)| after(at, policy.observe_ms)));
+            }
+        }
+        Phase::Looking => {
+            times.push(after(since, policy.settle_ms));
+            times.push(after(since, policy.settle_ms + policy.observe_ms));
+        }
+        Phase::Draining => times.push(after(since, policy.drain_timeout_ms)),
+        Phase::PoweringOff { .. } => times.push(after(since, policy.off_timeout_ms)),
+        Phase::Failed { retry_at } => times.push(*retry_at),
+    }
 }

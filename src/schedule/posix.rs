@@ -46,8 +46,8 @@ pub(super) fn schedules(text: &str) -> Result<Vec<cron::Schedule>, WindowError> 
     numbers_of_week.dedup();
     let weekdays: Vec<&str> = numbers_of_week.iter().filter_map(|number| DAYS.get(*number as usize).copied()).collect();
     let weekdays = weekdays.join(",");
-    // POSIX: a field that begins with a star leaves the choice to the other one; two set fields mean either.
-    let lines = if day.starts_with('*') || weekday.starts_with('*') {
+    // POSIX: a field that is a star leaves the choice to the other one; two set fields mean either.
+    let lines = if day == "*" || weekday == "*" {
         vec![format!("0 {minutes} {hours} {days} {months} {weekdays}")]
     } else {
         vec![

@@ -1,0 +1,287 @@
+//! The fold: what each event changes in what is known. Nothing is decided here; `life`, `scale_up` and
+//! `scale_down` look at the result.
+
+use jiff::Timestamp;
+
+use super::policy::Policy;
+use super::state::{Phase, State, Tracked, Wish, after, doubled};
+use super::{Event, Request, What};
+use crate::model::machine::{Machine, Off, Power, Role};
+use crate::model::pod::{Owner, Pod};
+
+/// Takes an event into the state.
+pub(super) fn fold(state: &mut State, now: Timestamp, event: Event) {
+    match event {
+        Event::Started { machines, policy } => started(state, now, machines, policy),
+        Event::Tick => {}
+        Event::PodsListed { pods } => {
+            state.pods.clear();
+            for pod in pods {
+                apply_pod(state, pod);
+            }
+            state.pods_fresh = true;
+            found(state);
+        }
+        Event::NodesListed { nodes } => {
+            state.nodes = nodes.into_iter().map(|node| (node.name.clone(), node)).collect();
+            state.nodes_fresh = true;
+            found(state);
+        }
+        Event::PodApplied { pod } => apply_pod(state, pod),
+        Event::PodGone { id } => {
+            state.pods.remove(&id);
+        }
+        Event::NodeApplied { node } => {
+            state.nodes.insert(node.name.clone(), node);
+        }
+        Event::NodeGone { name } => {
+            state.nodes.remove(&name);
+        }
+        Event::WatchLost { reason } => {
+            state.pods_fresh = false;
+            state.nodes_fresh = false;
+            state.lost = Some(reason);
+        }
+        Event::PowerSeen { machine, power } => {
+            if let Some(tracked) = state.machines.get_mut(&machine) {
+                seen(tracked, &state.policy, now, power);
+            }
+        }
+        Event::PowerUnseen { machine, reason } => {
+            if let Some(tracked) = state.machines.get_mut(&machine) {
+                tracked.trouble = Some(format!("its power cannot be seen: {reason}"));
+            }
+        }
+        Event::Done { action, machine, error } => done(state, now, action, &machine, error),
+        Event::Asked { machine, request } => {
+            if let Some(tracked) = state.machines.get_mut(&machine) {
+                asked(tracked, request);
+            }
+        }
+    }
+}
+
+/// The daemon started: what is declared is new, the machines' lives go on, and nothing is observed.
+fn started(state: &mut State, now: Timestamp, machines: Vec<Machine>, policy: Policy) {
+    let mut old = std::mem::take(&mut state.machines);
+    for mut machine in machines {
+        let name = machine.name.clone();
+        let mut tracked = if let Some(mut tracked) = old.remove(&name) {
+            if tracked.machine.shape.seen && !machine.shape.seen {
+                machine.shape = tracked.machine.shape.clone();
+            }
+            tracked.machine = machine;
+            tracked
+        } else {
+            Tracked::new(machine, now)
+        };
+        // An action that was under way may have been done, half done or not begun: its machine is looked at
+        // before anything else is done to it.
+        tracked.in_flight = None;
+        tracked.not_before = None;
+        tracked.errors = 0;
+        tracked.must_observe = tracked.machine.role == Role::Worker;
+        if tracked.machine.role == Role::FrontEnd {
+            tracked.enter(Phase::On { idle_since: None, unready_since: None }, now, "the front-end is never powered off");
+        }
+        state.machines.insert(name, tracked);
+    }
+    state.policy = policy;
+    state.pods.clear();
+    state.nodes.clear();
+    state.pods_fresh = false;
+    state.nodes_fresh = false;
+    state.lost = None;
+    state.batch = None;
+    state.waiting.clear();
+    state.minimums_until = None;
+    state.minimums = super::scale_up::minimums(&state.policy, now, &mut state.minimums_until);
+}
+
+fn found(state: &mut State) {
+    if state.fresh() {
+        state.lost = None;
+    }
+}
+
+fn apply_pod(state: &mut State, pod: Pod) {
+    if let Owner::DaemonSet(name) = &pod.owner {
+        state.daemon_sets.insert(format!("{}/{name}", pod.id.namespace), pod.clone());
+    }
+    state.pods.insert(pod.id.clone(), pod);
+}
+
+/// A machine's power was seen.
+fn seen(tracked: &mut Tracked, policy: &Policy, now: Timestamp, power: Power) {
+    tracked.power_seen = Some((now, power));
+    let looked = tracked.in_flight.as_ref().is_some_and(|flight| flight.what == What::Observe);
+    if !looked && tracked.phase != Phase::Unknown {
+        // Nobody asked. It may be older than what an action has done since: look again rather than believe it.
+        tracked.must_observe |= contradicts(&tracked.phase, power) && tracked.machine.role == Role::Worker;
+        return;
+    }
+    tracked.must_observe = false;
+    match power {
+        Power::Off => seen_off(tracked, policy, now),
+        Power::On => seen_on(tracked, policy, now),
+    }
+}
+
+fn contradicts(phase: &Phase, power: Power) -> bool {
+    match phase {
+        Phase::Unknown | Phase::PoweringOn { .. } | Phase::PoweringOff { .. } => false,
+        Phase::Off | Phase::DeletingNode { .. } | Phase::Failed { .. } => power == Power::On,
+        Phase::On { .. } | Phase::Cordoning | Phase::Looking | Phase::Draining | Phase::Uncordoning => power == Power::Off,
+    }
+}
+
+fn seen_off(tracked: &mut Tracked, policy: &Policy, now: Timestamp) {
+    tracked.off_seen = Some(now);
+    if tracked.wish == Some(Wish::Off) {
+        tracked.wish = None;
+    }
+    match tracked.phase {
+        Phase::Unknown => tracked.enter(Phase::Off, now, "seen off"),
+        Phase::Off | Phase::DeletingNode { .. } | Phase::Failed { .. } | Phase::PoweringOn { issued: false, .. } => {}
+        Phase::PoweringOn { issued: true, .. } => {
+            let retry_at = tracked.fail(policy, now, "it was powered on and then seen off");
+            tracked.enter(Phase::Failed { retry_at }, now, "it was powered on and then seen off");
+        }
+        Phase::On { .. } | Phase::Cordoning | Phase::Looking | Phase::Draining | Phase::Uncordoning => {
+            tracked.trouble = Some("its power went away while it was on".to_owned());
+            tracked.enter(Phase::Off, now, "its power went away while it was on");
+        }
+        Phase::PoweringOff { rest_until, .. } => powered_off(tracked, now, rest_until),
+    }
+}
+
+fn seen_on(tracked: &mut Tracked, policy: &Policy, now: Timestamp) {
+    let deadline = after(now, policy.boot_timeout_ms);
+    match tracked.phase {
+        Phase::Unknown | Phase::Off | Phase::Failed { .. } | Phase::DeletingNode { .. } => {
+            tracked.enter(Phase::PoweringOn { issued: true, deadline }, now, "seen on");
+        }
+        Phase::PoweringOn { issued: false, .. } => tracked.phase = Phase::PoweringOn { issued: true, deadline },
+        Phase::PoweringOn { issued: true, .. }
+        | Phase::On { .. }
+        | Phase::Cordoning
+        | Phase::Looking
+        | Phase::Draining
+        | Phase::Uncordoning
+        | Phase::PoweringOff { .. } => {}
+    }
+}
+
+fn powered_off(tracked: &mut Tracked, now: Timestamp, rest_until: Option<Timestamp>) {
+    match rest_until {
+        Some(retry_at) => {
+            let cause = tracked.trouble.clone().unwrap_or_default();
+            tracked.enter(Phase::Failed { retry_at }, now, cause);
+        }
+        None => tracked.enter(Phase::Off, now, "powered off"),
+    }
+}
+
+/// An action ended.
+fn done(state: &mut State, now: Timestamp, action: u64, machine: &str, error: Option<String>) {
+    let State { machines, policy, nodes, .. } = state;
+    let Some(tracked) = machines.get_mut(machine) else { return };
+    // An answer to something older than what is under way, or twice the same: it is not news.
+    let Some(flight) = tracked.in_flight.take_if(|flight| flight.id == action) else { return };
+    let failed = error.is_some();
+    if let Some(error) = error {
+        tracked.trouble = Some(format!("{} failed: {error}", flight.what));
+        pause(tracked, policy, now);
+    } else {
+        tracked.errors = 0;
+        tracked.not_before = None;
+    }
+    match (flight.what, failed) {
+        (What::Observe, _) => {
+            // Nothing was seen: again, but not at once.
+            if !failed && tracked.must_observe {
+                pause(tracked, policy, now);
+            }
+        }
+        (What::PowerOn, false) => {
+            if let Phase::PoweringOn { .. } = tracked.phase {
+                tracked.phase = Phase::PoweringOn { issued: true, deadline: after(now, policy.boot_timeout_ms) };
+            }
+        }
+        (What::PowerOn, true) => {
+            if let Phase::PoweringOn { .. } = tracked.phase {
+                let cause = tracked.trouble.clone().unwrap_or_default();
+                let retry_at = tracked.fail(policy, now, &cause);
+                tracked.enter(Phase::Failed { retry_at }, now, cause);
+                // It may have been powered on all the same.
+                tracked.must_observe = true;
+                tracked.not_before = None;
+            }
+        }
+        (What::Cordon, false) => {
+            if tracked.phase == Phase::Cordoning {
+                let reason = tracked.reason.clone();
+                tracked.enter(Phase::Looking, now, reason);
+            }
+        }
+        (What::Uncordon, false) => {
+            if tracked.phase == Phase::Uncordoning {
+                tracked.enter(Phase::On { idle_since: None, unready_since: None }, now, "uncordoned");
+            }
+        }
+        // The watch has yet to show what the drain did.
+        (What::Drain { .. }, false) => tracked.not_before = Some(after(now, policy.settle_ms)),
+        (What::PowerOff { .. }, false) => {
+            tracked.off_seen = Some(now);
+            tracked.wish = tracked.wish.filter(|wish| *wish == Wish::On);
+            if let Phase::PoweringOff { rest_until, .. } = tracked.phase {
+                powered_off(tracked, now, rest_until);
+            }
+        }
+        // It may be off all the same.
+        (What::PowerOff { .. }, true) => tracked.must_observe = true,
+        (What::DeleteNode { uid }, false) => {
+            if nodes.get(machine).is_some_and(|node| node.uid == uid) {
+                nodes.remove(machine);
+            }
+        }
+        (What::Cordon | What::Uncordon | What::Drain { .. } | What::DeleteNode { .. }, true) => {}
+    }
+}
+
+/// After an error: the next attempt waits, the longer the more errors there were.
+pub(super) fn pause(tracked: &mut Tracked, policy: &Policy, now: Timestamp) {
+    tracked.errors = tracked.errors.saturating_add(1);
+    tracked.not_before = Some(after(now, doubled(policy.retry_ms, tracked.errors, policy.backoff_max_ms)));
+}
+
+fn asked(tracked: &mut Tracked, request: Request) {
+    if tracked.machine.role == Role::FrontEnd {
+        return;
+    }
+    match request {
+        Request::PowerOn => tracked.wish = Some(Wish::On),
+        Request::PowerOff => tracked.wish = Some(Wish::Off),
+        Request::Enable => tracked.disabled = false,
+        Request::Disable => {
+            tracked.disabled = true;
+            tracked.wish = None;
+        }
+    }
+}
+
+/// What an action is called in a sentence.
+impl std::fmt::Display for What {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Observe => "looking at its power",
+            Self::PowerOn => "power on",
+            Self::Cordon => "cordon",
+            Self::Uncordon => "uncordon",
+            Self::Drain { .. } => "drain",
+            Self::PowerOff { how: Off::Graceful } => "power off",
+            Self::PowerOff { how: Off::Hard } => "hard power off",
+            Self::DeleteNode { .. } => "deletion of its node",
+        })
+    }
+}

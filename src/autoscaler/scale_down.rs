@@ -1,0 +1,103 @@
+//! Scale-down: which machines begin to go off. One that has been without work for the idle timeout, that no
+//! waiting pod could use, and that its pool can spare; or one that a person asked off, which may be busy.
+
+use jiff::Timestamp;
+
+use super::pack::cost;
+use super::scale_up::{counts, doubted};
+use super::state::{Phase, State, Tracked, Wish, after, is_demand};
+use super::view::View;
+use crate::model::pod::{Owner, Phase as PodPhase, Pod};
+use crate::scheduling::{Place, first_failing_filter};
+
+/// A pod this young that the scheduler has not judged yet may be about to be bound.
+pub(super) const YOUNG_MS: i64 = 30_000;
+
+/// Why a machine does not begin to go off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stays {
+    /// It is not an idle machine that is on, or not one that the core may power.
+    NotIdle,
+    /// A person cordoned it.
+    Cordoned,
+    /// Its timer runs until then.
+    Until(Timestamp),
+    /// A waiting pod could use it.
+    Wanted(String),
+    /// Its pool keeps so many on.
+    Minimum(u32),
+}
+
+/// Begins to take machines off.
+pub(super) fn decide(state: &mut State, view: &View, now: Timestamp) {
+    if !state.fresh() {
+        return;
+    }
+    let mut going: Vec<(bool, u64, Timestamp, String)> = Vec::new();
+    for (name, tracked) in &state.machines {
+        if let Phase::On { idle_since, .. } = tracked.phase
+            && stays(state, view, tracked, now).is_none()
+        {
+            let dear = u64::MAX - cost(&Place::empty(name, &tracked.machine.shape));
+            going.push((tracked.wish.is_none(), dear, idle_since.unwrap_or(now), name.clone()));
+        }
+    }
+    // What a person asked first, then the dearest, then the longest idle.
+    going.sort();
+    for (_, _, _, name) in going {
+        // Asked again: the one before may have been the last that the pool could spare.
+        let spare = state.machines.get(&name).is_some_and(|tracked| stays(state, view, tracked, now).is_none());
+        if let (true, Some(tracked)) = (spare, state.machines.get_mut(&name)) {
+            let reason = if tracked.wish == Some(Wish::Off) {
+                "a person asked for it to be off".to_owned()
+            } else {
+                format!("it has been without work for {} s", state.policy.idle_timeout_ms / 1000)
+            };
+            tracked.enter(Phase::Cordoning, now, reason);
+        }
+    }
+}
+
+/// Why this machine does not begin to go off, or `None` when it does. Asks for fresh lists.
+pub(super) fn stays(state: &State, view: &View, tracked: &Tracked, now: Timestamp) -> Option<Stays> {
+    let Phase::On { idle_since, unready_since: None } = tracked.phase else { return Some(Stays::NotIdle) };
+    let asked = tracked.wish == Some(Wish::Off);
+    let mine = tracked.is_ours() || (asked && tracked.machine.role == crate::model::machine::Role::Worker);
+    let name = &tracked.machine.name;
+    let Some(node) = state.nodes.get(name) else { return Some(Stays::NotIdle) };
+    if !mine || tracked.must_observe || tracked.in_flight.is_some() || tracked.wish == Some(Wish::On) {
+        return Some(Stays::NotIdle);
+    }
+    if !asked {
+        if node.cordoned {
+            return Some(if node.cordoned_by_us { Stays::NotIdle } else { Stays::Cordoned });
+        }
+        let Some(since) = idle_since else { return Some(Stays::NotIdle) };
+        let until = after(since, state.policy.idle_timeout_ms);
+        if now < until {
+            return Some(Stays::Until(until));
+        }
+        let place = view.place(name, &tracked.machine.shape, false);
+        let wants = |pod: &&Pod| {
+            (is_demand(pod) || is_young(pod, now)) && first_failing_filter(pod, &place).is_none() && !doubted(state, &pod.id, name, now)
+        };
+        if let Some(pod) = state.pods.values().find(wants) {
+            return Some(Stays::Wanted(pod.id.to_string()));
+        }
+    }
+    let pool = &tracked.machine.pool;
+    let minimum = state.minimum(pool);
+    let up = state.machines.values().filter(|other| other.machine.pool == *pool && counts(other, now)).count();
+    // A machine that is disabled is no longer its pool's to count on.
+    (!tracked.disabled && up <= minimum as usize).then_some(Stays::Minimum(minimum))
+}
+
+/// True for a pod that has just been made and that the scheduler has not judged.
+pub(super) fn is_young(pod: &Pod, now: Timestamp) -> bool {
+    pod.node.is_none()
+        && !pod.gated
+        && !pod.deleting
+        && pod.phase == PodPhase::Pending
+        && !matches!(pod.owner, Owner::DaemonSet(_) | Owner::Mirror)
+        && now < after(pod.created, YOUNG_MS)
+}

@@ -1,0 +1,304 @@
+//! Scale-up: which machines are powered on, and which are kept that were on their way off. Demand gathers
+//! in a batch; what the scheduler can place on nodes that are Ready is left to it; machines that boot count
+//! until their deadline; the rest gets the smallest set of off machines. Pools hold their minimum.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::life::abort;
+use super::pack::{Candidate, Limits, choose, cost, size};
+use super::policy::Policy;
+use super::state::{Batch, Phase, State, Tracked, Wish, after, is_demand};
+use super::view::View;
+use crate::model::machine::{Off, Role};
+use crate::model::pod::{Pod, PodId};
+use crate::scheduling::{Place, first_failing_filter};
+
+/// Decides what is powered on or kept.
+pub(super) fn decide(state: &mut State, view: &View, now: Timestamp) {
+    if state.minimums_until.is_some_and(|until| now >= until) {
+        state.minimums = minimums(&state.policy, now, &mut state.minimums_until);
+    }
+    grant_wishes(state, now);
+    if !state.fresh() {
+        return;
+    }
+    gather(state, now);
+    if state.batch.is_none() && !state.waiting.is_empty() {
+        meet_demand(state, view, now);
+    }
+    hold_minimums(state, now);
+}
+
+/// The pools' minimums at this time, and when they next change.
+pub(super) fn minimums(policy: &Policy, now: Timestamp, until: &mut Option<Timestamp>) -> BTreeMap<String, u32> {
+    let mut minimums: BTreeMap<String, u32> =
+        policy.pools.iter().map(|(pool, bounds)| (pool.clone(), bounds.min)).collect();
+    *until = None;
+    for rule in &policy.schedule {
+        let Ok(window) = rule.window() else { continue };
+        if window.is_active(now) {
+            let minimum = minimums.entry(rule.pool.clone()).or_default();
+            *minimum = rule.min.max(*minimum);
+        }
+        if let Some(change) = window.next_change(now) {
+            *until = Some(until.map_or(change, |until| until.min(change)));
+        }
+    }
+    minimums
+}
+
+fn grant_wishes(state: &mut State, now: Timestamp) {
+    let State { machines, policy, .. } = state;
+    for tracked in machines.values_mut().filter(|tracked| tracked.machine.role == Role::Worker) {
+        let off = matches!(tracked.phase, Phase::Off | Phase::Failed { .. });
+        if off && tracked.in_flight.is_none() && !tracked.must_observe {
+            match tracked.wish {
+                Some(Wish::On) => power_on(tracked, policy, now, "a person asked for it".to_owned()),
+                // It is what was asked for.
+                Some(Wish::Off) => tracked.wish = None,
+                None => {}
+            }
+        }
+    }
+}
+
+fn power_on(tracked: &mut Tracked, policy: &Policy, now: Timestamp, reason: String) {
+    tracked.enter(Phase::PoweringOn { issued: false, deadline: after(now, policy.boot_timeout_ms) }, now, reason);
+}
+
+/// Notes new demand, and opens or closes the batch that it gathers in.
+fn gather(state: &mut State, now: Timestamp) {
+    let demand: BTreeSet<PodId> = state.demand().map(|pod| pod.id.clone()).collect();
+    if demand.difference(&state.waiting).next().is_some() {
+        let first = state.batch.map_or(now, |batch| batch.first);
+        state.batch = Some(Batch { first, last: now });
+    }
+    state.doubts.retain(|id, _| demand.contains(id));
+    if demand.is_empty() || state.batch.is_some_and(|batch| now >= due(&state.policy, batch)) {
+        state.batch = None;
+    }
+    state.waiting = demand;
+}
+
+/// When a batch has gathered long enough.
+pub(super) fn due(policy: &Policy, batch: Batch) -> Timestamp {
+    after(batch.last, policy.batch_idle_ms).min(after(batch.first, policy.batch_max_ms))
+}
+
+/// The waiting pods in the order that they are given places: by priority, big ones first, then by age.
+fn in_order(state: &State) -> Vec<&Pod> {
+    let mut pods: Vec<&Pod> = state.pods.values().filter(|pod| is_demand(pod)).collect();
+    pods.sort_by(|a, b| {
+        (b.priority, size(b), a.created, &a.id).cmp(&(a.priority, size(a), b.created, &b.id))
+    });
+    pods
+}
+
+/// True when the scheduler has been given long enough to put this pod on this node, and did not.
+pub(super) fn doubted(state: &State, pod: &PodId, node: &str, now: Timestamp) -> bool {
+    let since = state.doubts.get(pod).and_then(|nodes| nodes.get(node));
+    since.is_some_and(|since| now >= after(*since, state.policy.doubt_ms))
+}
+
+/// Gives each pod the first place that it fits; answers with those that got none.
+fn place<'a>(state: &State, now: Timestamp, pods: Vec<&'a Pod>, places: &mut [Place<'_>], mut note: impl FnMut(&Pod, &str)) -> Vec<&'a Pod> {
+    let mut left = Vec::new();
+    for pod in pods {
+        let fits = |place: &&mut Place<'_>| {
+            first_failing_filter(pod, place).is_none() && !doubted(state, &pod.id, place.name, now)
+        };
+        match places.iter_mut().find(fits) {
+            Some(place) => {
+                place.take(pod);
+                note(pod, place.name);
+            }
+            None => left.push(pod),
+        }
+    }
+    left
+}
+
+/// The nodes that are Ready and take pods.
+pub(super) fn ready_places<'a>(state: &'a State, view: &View) -> Vec<Place<'a>> {
+    let mut places = Vec::new();
+    for (name, node) in state.nodes.iter().filter(|(_, node)| node.ready && !node.cordoned) {
+        match state.machines.get(name) {
+            None => places.push(view.place(name, &node.shape, false)),
+            Some(tracked) if matches!(tracked.phase, Phase::On { unready_since: None, .. }) => {
+                places.push(view.place(name, &tracked.machine.shape, false));
+            }
+            Some(_) => {}
+        }
+    }
+    places
+}
+
+/// The machines that boot, until their deadline.
+pub(super) fn boots(tracked: &Tracked, now: Timestamp) -> bool {
+    matches!(tracked.phase, Phase::PoweringOn { deadline, .. } if now < deadline)
+}
+
+/// True for a machine on its way off that may still be kept: its power has not been touched.
+fn can_turn_back(tracked: &Tracked) -> bool {
+    let on_the_way = match tracked.phase {
+        Phase::Cordoning | Phase::Looking | Phase::Draining => tracked.is_ours(),
+        Phase::PoweringOff { how: Off::Graceful, rest_until: None } => tracked.is_ours() && tracked.in_flight.is_none(),
+        Phase::Unknown
+        | Phase::Off
+        | Phase::PoweringOn { .. }
+        | Phase::On { .. }
+        | Phase::Uncordoning
+        | Phase::PoweringOff { .. }
+        | Phase::DeletingNode { .. }
+        | Phase::Failed { .. } => false,
+    };
+    on_the_way && tracked.wish != Some(Wish::Off) && !tracked.must_observe
+}
+
+/// True for an off machine that may be powered on.
+pub(super) fn is_candidate(tracked: &Tracked) -> bool {
+    tracked.phase == Phase::Off && tracked.is_ours() && !tracked.must_observe && tracked.in_flight.is_none() && tracked.wish.is_none()
+}
+
+fn meet_demand(state: &mut State, view: &View, now: Timestamp) {
+    let mut beside: Vec<(PodId, String)> = Vec::new();
+    let (kept, chosen) = {
+        let state = &*state;
+        let mut ready = ready_places(state, view);
+        let left = place(state, now, in_order(state), &mut ready, |pod, node| beside.push((pod.id.clone(), node.to_owned())));
+        let future = |wanted: &dyn Fn(&Tracked) -> bool| -> Vec<Place<'_>> {
+            state.machines.values().filter(|tracked| wanted(tracked)).map(|tracked| view.future(state, tracked)).collect()
+        };
+        let mut booting = future(&|tracked| boots(tracked, now));
+        let left = place(state, now, left, &mut booting, |_, _| {});
+        // Uncordoning machines are ours already; those that can turn back are worth more than a boot.
+        let mut coming = future(&|tracked| tracked.phase == Phase::Uncordoning);
+        let left = place(state, now, left, &mut coming, |_, _| {});
+        let mut turning = future(&can_turn_back);
+        let mut kept = BTreeMap::new();
+        let left = place(state, now, left, &mut turning, |pod, node| {
+            kept.entry(node.to_owned()).or_insert_with(|| pod.id.clone());
+        });
+        (kept, wake(state, view, now, &left))
+    };
+    let doubts = &mut state.doubts;
+    for (pod, node) in beside {
+        doubts.entry(pod).or_default().entry(node).or_insert(now);
+    }
+    let State { machines, policy, .. } = state;
+    for (name, pod) in kept {
+        if let Some(tracked) = machines.get_mut(&name) {
+            abort(tracked, now, &format!("pod {pod} waits for it"));
+        }
+    }
+    for (name, reason) in chosen {
+        if let Some(tracked) = machines.get_mut(&name) {
+            power_on(tracked, policy, now, reason);
+        }
+    }
+}
+
+/// The off machines to power on for these pods, each with its reason.
+fn wake(state: &State, view: &View, now: Timestamp, left: &[&Pod]) -> Vec<(String, String)> {
+    let candidates: Vec<Candidate<'_>> = state
+        .machines
+        .values()
+        .filter(|tracked| is_candidate(tracked))
+        .map(|tracked| Candidate {
+            place: view.future(state, tracked),
+            pool: &tracked.machine.pool,
+            shaky: tracked.failures > 0,
+        })
+        .collect();
+    // A pod that fits no machine even alone, or that the scheduler refused on each, is named by `why` and
+    // left out here: it must not hold up another.
+    let fits = |pod: &&Pod| {
+        candidates.iter().any(|one| first_failing_filter(pod, &one.place).is_none() && !doubted(state, &pod.id, one.place.name, now))
+    };
+    let pods: Vec<&Pod> = left.iter().copied().filter(fits).collect();
+    if pods.is_empty() {
+        return Vec::new();
+    }
+    let limits = limits(state, now);
+    let reason = |one: &Candidate<'_>| {
+        let served: Vec<&&Pod> = pods.iter().filter(|pod| first_failing_filter(pod, &one.place).is_none()).collect();
+        match &served[..] {
+            [] => format!("{} pods wait for a place", pods.len()),
+            [only] => format!("pod {} waits for a place", only.id),
+            [first, rest @ ..] => format!("pod {} and {} more wait for a place", first.id, rest.len()),
+        }
+    };
+    choose(&pods, &candidates, &limits, |pod, name| doubted(state, &pod.id, name, now))
+        .into_iter()
+        .map(|index| (candidates[index].place.name.to_owned(), reason(&candidates[index])))
+        .collect()
+}
+
+/// True for a machine that is on, or may be.
+fn draws_power(tracked: &Tracked) -> bool {
+    !matches!(tracked.phase, Phase::Off | Phase::Failed { .. } | Phase::DeletingNode { .. })
+}
+
+fn limits(state: &State, now: Timestamp) -> Limits {
+    let workers = || state.machines.values().filter(|tracked| tracked.machine.role == Role::Worker);
+    let booting = workers().filter(|tracked| boots(tracked, now)).count();
+    let total = state.policy.max_booting.map(|most| (most as usize).saturating_sub(booting));
+    let mut pools = BTreeMap::new();
+    for (pool, bounds) in &state.policy.pools {
+        if let Some(max) = bounds.max {
+            let on = workers().filter(|tracked| tracked.machine.pool == *pool && draws_power(tracked)).count();
+            pools.insert(pool.clone(), (max as usize).saturating_sub(on));
+        }
+    }
+    Limits { total, pools }
+}
+
+/// True for a machine that counts toward its pool's minimum: it is on and Ready, or soon will be.
+pub(super) fn counts(tracked: &Tracked, now: Timestamp) -> bool {
+    let serves = match tracked.phase {
+        Phase::On { unready_since, .. } => unready_since.is_none(),
+        Phase::PoweringOn { .. } => boots(tracked, now),
+        Phase::Uncordoning => true,
+        Phase::Unknown
+        | Phase::Off
+        | Phase::Cordoning
+        | Phase::Looking
+        | Phase::Draining
+        | Phase::PoweringOff { .. }
+        | Phase::DeletingNode { .. }
+        | Phase::Failed { .. } => false,
+    };
+    serves && tracked.machine.role == Role::Worker
+}
+
+fn hold_minimums(state: &mut State, now: Timestamp) {
+    let minimums = state.minimums.clone();
+    for (pool, minimum) in minimums {
+        let mine = |tracked: &Tracked| tracked.machine.pool == pool;
+        let up = state.machines.values().filter(|tracked| mine(tracked) && counts(tracked, now)).count();
+        let mut missing = (minimum as usize).saturating_sub(up);
+        for tracked in state.machines.values_mut().filter(|tracked| mine(tracked) && can_turn_back(tracked)) {
+            if missing > 0 {
+                abort(tracked, now, &format!("pool {pool} keeps {minimum} on"));
+                missing -= 1;
+            }
+        }
+        let limits = limits(state, now);
+        let room = limits.pools.get(&pool).copied().unwrap_or(usize::MAX).min(limits.total.unwrap_or(usize::MAX));
+        let mut off: Vec<(u32, u64, String)> = state
+            .machines
+            .iter()
+            .filter(|(_, tracked)| mine(tracked) && is_candidate(tracked))
+            .map(|(name, tracked)| (tracked.failures, cost(&Place::empty(name, &tracked.machine.shape)), name.clone()))
+            .collect();
+        off.sort();
+        let State { machines, policy, .. } = &mut *state;
+        for (_, _, name) in off.into_iter().take(missing.min(room)) {
+            if let Some(tracked) = machines.get_mut(&name) {
+                power_on(tracked, policy, now, format!("pool {pool} keeps {minimum} on"));
+            }
+        }
+    }
+}
