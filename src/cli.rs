@@ -1,7 +1,85 @@
-//! The command line.
+//! The command line: the words a person types, and where each of them goes.
 
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub mod log;
 pub mod power;
 pub mod run;
 pub mod socket;
 pub mod status;
 pub mod why;
+
+/// From one RADL file and a rack of machines to an elastic Kubernetes cluster.
+///
+/// Machines are powered on when pods wait and off when they idle.
+#[derive(Debug, Parser)]
+#[command(name = "marea", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "\
+Examples:
+  marea check radl/elastic-local.radl                 is the template right?
+  marea bundle build                                  gather all that a cluster needs
+  marea bootstrap radl/elastic-local.radl             make the cluster
+  marea run                                           power machines with the work
+  marea status                                        what is on, and why
+
+Exit codes: 0 done, 1 failed, 2 used wrongly.")]
+pub struct Cli {
+    /// Where Marea keeps what it must not lose.
+    #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/marea", env = "MAREA_STATE")]
+    pub state: PathBuf,
+    /// The bundle: the folder of binaries and images.
+    #[arg(long, global = true, value_name = "DIR", default_value = "/var/cache/marea/bundle", env = "MAREA_BUNDLE")]
+    pub bundle: PathBuf,
+    /// Says more; twice: everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `marea` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print a completion script for a shell.
+    ///
+    /// Example: marea completions bash > /etc/bash_completion.d/marea
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page.
+    ///
+    /// Example: marea man > /usr/local/share/man/man1/marea.1
+    Man,
+}
+
+/// Does what was asked.
+pub async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "marea", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+            std::io::stdout().write_all(&page)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Says what failed, on one line with its causes, and gives the exit code for it. A closed pipe is no failure.
+pub fn fail(error: &anyhow::Error) -> ExitCode {
+    let closed = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    if closed.into_iter().any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe) {
+        return ExitCode::SUCCESS;
+    }
+    let _ = writeln!(std::io::stderr(), "marea: {error:#}");
+    ExitCode::from(1)
+}

@@ -15,8 +15,10 @@
 //! ```
 
 pub mod autoscaler;
+pub mod bootstrap;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod daemon;
 pub mod diagnostic;
 pub mod executor;
@@ -25,6 +27,8 @@ pub mod kubernetes;
 pub mod metrics;
 pub mod model;
 pub mod provider;
+pub mod recipe;
+pub mod remote;
 pub mod schedule;
 pub mod scheduling;
 pub mod store;

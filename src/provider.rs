@@ -5,7 +5,6 @@ use futures::future::BoxFuture;
 
 use crate::model::machine::{Off, Power};
 
-
 /// Why a provider could not do or see something.
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderError {

@@ -1,0 +1,37 @@
+# What a person runs: `make demo`, `make test`, `make bench`. Everything here can be run again safely.
+SHELL := /bin/bash
+CARGO ?= cargo
+MAREA := target/release/marea
+# Debian packages that the machine itself needs; the machines that Marea makes have their own.
+PACKAGES := systemd-container mmdebstrap openssh-client iproute2 zstd
+
+.PHONY: build setup bundle demo test lint bench clean-demo
+
+build: ## the program
+	$(CARGO) build --release
+
+setup: ## what the machine must have (Debian; needs root, installs only what is missing)
+	@missing=; for p in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	[ -z "$$missing" ] && exit 0; \
+	[ "$$(id -u)" = 0 ] || { echo "marea: not root, so these packages are not installed:$$missing" >&2; exit 0; }; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
+
+bundle: build setup ## binaries and images, pinned, cached by content
+	$(MAREA) bundle build
+
+demo: bundle ## from nothing to a pod on a machine that was off, and that machine off again
+	tests/demo.sh
+
+clean-demo: ## remove all that the demo made
+	tests/demo.sh down
+
+test: build setup ## every test; those that need root say so when they are skipped
+	$(CARGO) test --release --no-fail-fast
+
+lint: ## format, lints, docs
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
+
+bench: bundle ## figures, and docs/benchmarks.md
+	$(CARGO) bench --bench figures

@@ -1,0 +1,188 @@
+//! Bootstrap: from powered-off machines to a Ready cluster, many hosts at once. It may be killed at any
+//! point and run again: each step proves whether it is done, and every file of ours appears whole or not at all.
+
+pub mod cluster;
+pub mod folder;
+pub mod plan;
+pub mod progress;
+pub mod run;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::future::join_all;
+
+use self::cluster::{Api, ClusterError};
+use self::folder::{Folder, FolderError, Remembered};
+use self::plan::{HostPlan, Plan};
+use self::progress::Progress;
+use self::run::{Board, HostRun, RunError};
+use crate::model::cluster::ClusterSpec;
+use crate::model::machine::{Machine, Off, Power, Role};
+use crate::provider::{Provider, ProviderError};
+use crate::remote::{Access, Connection};
+
+/// All that a bootstrap works with.
+pub struct Bootstrap {
+    /// What is asked for.
+    pub spec: ClusterSpec,
+    /// What each machine does.
+    pub plan: Plan,
+    /// Powers the machines.
+    pub provider: Arc<dyn Provider>,
+    /// How they are reached.
+    pub access: Access,
+    /// The state folder.
+    pub folder: Folder,
+    /// The bundle's folder here, for machines that have no view of it.
+    pub bundle: PathBuf,
+    /// Seconds that a machine may take from power-on to SSH.
+    pub boot_timeout: u64,
+}
+
+/// What a bootstrap found and did.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Steps that were run.
+    pub ran: usize,
+    /// Steps that were done already.
+    pub skipped: usize,
+    /// What went wrong, by machine.
+    pub failures: BTreeMap<String, RunError>,
+    /// Machines that were powered off at the end.
+    pub powered_off: Vec<String>,
+}
+
+/// Why a bootstrap stopped as a whole. A machine that fails does not stop it: that is in the [`Report`].
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    /// The state folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The cluster's API.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The power of a machine.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// The front-end was not reached.
+    #[error("the front-end could not be asked: {0}")]
+    FrontEnd(String),
+}
+
+impl Bootstrap {
+    /// Does it. The caller holds the folder's lock.
+    pub async fn run(&self, progress: &Progress) -> Result<Report, BootstrapError> {
+        let remembered = self.folder.remembered();
+        let mut asleep = Vec::new();
+        let mut awake = Vec::new();
+        for host in &self.plan.hosts {
+            // A worker that is off and was brought to exactly this plan before needs nothing, not even power.
+            let same = remembered.hosts.get(&host.machine.name) == Some(&host.digest());
+            let rests = same && host.machine.role == Role::Worker && self.provider.power(&host.machine.name).await.is_ok_and(|p| p == Power::Off);
+            if rests { asleep.push(host) } else { awake.push(host) }
+        }
+        let board = Board::default();
+        let names: Vec<&str> = awake.iter().map(|h| h.machine.name.as_str()).collect();
+        progress.begin(&names);
+        let runs = awake.iter().map(|host| async { (host.machine.name.clone(), self.host(host, &board, progress).await) });
+        let mut report = Report { skipped: asleep.iter().map(|h| h.steps.len()).sum(), ..Report::default() };
+        for (name, outcome) in join_all(runs).await {
+            match outcome {
+                Ok(done) => {
+                    report.ran += done.ran;
+                    report.skipped += done.skipped;
+                }
+                Err(error) => drop(report.failures.insert(name, error)),
+            }
+        }
+        let front_end = board.front_end.borrow().clone();
+        if let Some(connection) = front_end
+            && board.front_end_is_whole()
+        {
+            self.finish(&connection, &awake, &remembered, &mut report, progress).await?;
+        }
+        progress.end();
+        Ok(report)
+    }
+
+    async fn host(&self, host: &HostPlan, board: &Board, progress: &Progress) -> Result<HostRun, RunError> {
+        let result = run::host(self, host, board, progress).await;
+        match &result {
+            Ok(done) => progress.done(&host.machine.name, done.ran),
+            Err(error) => progress.failed(&host.machine.name, &error.to_string()),
+        }
+        if host.machine.role == Role::FrontEnd {
+            board.front_end_ended(result.is_ok());
+        }
+        result
+    }
+
+    /// Waits for the workers, writes down what they are, and lets those rest that the pools do not hold on.
+    async fn finish(
+        &self,
+        front_end: &Arc<Connection>,
+        awake: &[&HostPlan],
+        remembered: &Remembered,
+        report: &mut Report,
+        progress: &Progress,
+    ) -> Result<(), BootstrapError> {
+        let api = Api { front_end, address: self.front_end().address.clone() };
+        let good: Vec<&Machine> = awake.iter().map(|h| &h.machine).filter(|m| !report.failures.contains_key(&m.name)).collect();
+        let (admin, access, shapes) = futures::try_join!(api.admin_kubeconfig(), api.daemon_kubeconfig(), api.wait_ready(&good, progress))?;
+        self.folder.write("admin.kubeconfig", &admin, 0o600)?;
+        self.folder.write("kubeconfig", &access, 0o600)?;
+        let mut record = remembered.clone();
+        for host in awake.iter().filter(|h| !report.failures.contains_key(&h.machine.name)) {
+            record.hosts.insert(host.machine.name.clone(), host.digest());
+        }
+        record.cluster.spec = Some(self.spec.clone());
+        let earlier = std::mem::take(&mut record.cluster.machines);
+        record.cluster.machines = self
+            .plan
+            .hosts
+            .iter()
+            .map(|h| {
+                let mut machine = h.machine.clone();
+                let seen = shapes.get(&machine.name).cloned();
+                let before = earlier.iter().find(|m| m.name == machine.name && m.shape.seen).map(|m| m.shape.clone());
+                machine.shape = seen.or(before).unwrap_or(machine.shape);
+                machine
+            })
+            .collect();
+        self.folder.remember(&record)?;
+        let idle = if report.failures.is_empty() { self.surplus(awake, report.ran) } else { Vec::new() };
+        for name in &idle {
+            progress.say(name, "powering off: its pool holds no more on");
+        }
+        let offs = join_all(idle.iter().map(|name| self.provider.power_off(name, Off::Graceful))).await;
+        offs.into_iter().collect::<Result<Vec<()>, _>>()?;
+        // The Node goes only after its machine was seen off.
+        if !idle.is_empty() {
+            api.delete_nodes(&idle).await?;
+        }
+        report.powered_off = idle;
+        Ok(())
+    }
+
+    fn front_end(&self) -> &Machine {
+        let first = self.plan.hosts.iter().find(|h| h.machine.role == Role::FrontEnd);
+        &first.unwrap_or(&self.plan.hosts[0]).machine
+    }
+
+    /// The workers beyond each pool's minimum among those that this run has worked on. When nothing was to do,
+    /// whoever is on is on for a reason, and stays.
+    fn surplus(&self, awake: &[&HostPlan], ran: usize) -> Vec<String> {
+        if ran == 0 {
+            return Vec::new();
+        }
+        let mut names = Vec::new();
+        for pool in &self.spec.pools {
+            let of_pool = self.plan.hosts.iter().filter(|h| h.machine.pool == pool.name && h.machine.role == Role::Worker);
+            let beyond = of_pool.skip(usize::try_from(pool.min).unwrap_or(usize::MAX));
+            names.extend(beyond.filter(|h| awake.iter().any(|a| a.machine.name == h.machine.name)).map(|h| h.machine.name.clone()));
+        }
+        names
+    }
+}

@@ -1,0 +1,124 @@
+//! Scripts: the pieces of bash that steps are made of. Every piece can be run again, and can be cut off at
+//! any point: files appear whole (written beside, then renamed) and a step is marked done only after it.
+
+use sha2::{Digest, Sha256};
+
+use super::PlannedStep;
+use crate::model::machine::Role;
+
+/// Where a machine keeps the digest of each step that it has done.
+pub const DONE_FOLDER: &str = "/var/lib/marea/done";
+
+/// A program's link into the bundle.
+pub(in crate::bootstrap) struct Link {
+    pub(in crate::bootstrap) target: String,
+    pub(in crate::bootstrap) path: String,
+    pub(in crate::bootstrap) sha256: String,
+}
+
+/// A link, not a copy: it costs no disk and no time, and the bundle is read-only on the machine.
+pub(in crate::bootstrap) fn link(links: &[Link]) -> String {
+    let mut text = String::new();
+    for l in links {
+        let folder = l.path.rsplit_once('/').map_or("/", |(folder, _)| folder);
+        text.push_str(&format!("mkdir -p {} && ln -sfn {} {}  # sha256 {}\n", quote(folder), quote(&l.target), quote(&l.path), l.sha256));
+    }
+    text
+}
+
+pub(in crate::bootstrap) fn linked(links: &[Link]) -> String {
+    links.iter().map(|l| format!("[ {} -ef {} ]\n", quote(&l.path), quote(&l.target))).collect()
+}
+
+pub(in crate::bootstrap) fn write_file(path: &str, mode: &str, text: &str) -> String {
+    let end = format!("MAREA-{}", &hex(text)[..12]);
+    let folder = path.rsplit_once('/').map_or("/", |(folder, _)| folder);
+    let (path, new) = (quote(path), quote(&format!("{path}.marea-new")));
+    let newline = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
+    format!("mkdir -p {}\n( umask 077; cat > {new} <<'{end}'\n{text}{newline}{end}\n)\nchmod {mode} {new} && mv {new} {path}\n", quote(folder))
+}
+
+pub(in crate::bootstrap) fn file_is(path: &str, text: &str) -> String {
+    let newline = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
+    format!("echo {}'  '{} | sha256sum -c --status\n", hex(&format!("{text}{newline}")), quote(path))
+}
+
+pub(in crate::bootstrap) fn import(path: &str, sha256: &str) -> String {
+    format!("ctr -n k8s.io images import {} >/dev/null  # sha256 {sha256}\n", quote(path))
+}
+
+pub(in crate::bootstrap) fn imported(reference: &str) -> String {
+    format!("marea_images | grep -qxF {}\n", quote(reference))
+}
+
+/// The whole text of a step: it is parsed to its end before it begins (a connection that is cut while the
+/// text is on its way runs nothing), reads nothing from the channel, and marks the step when it is through.
+pub fn whole(step: &PlannedStep, body: &str, fetched: Option<&str>) -> String {
+    let fetched = fetched.map_or_else(String::new, |text| {
+        format!(
+            "mkdir -p -m 0700 /run/marea-secret\nMAREA_FETCHED=$(mktemp /run/marea-secret/XXXXXXXX)\ntrap 'rm -f \"$MAREA_FETCHED\"' EXIT\ncat > \"$MAREA_FETCHED\" <<'MAREA-FETCHED'\n{}\nMAREA-FETCHED\n",
+            text.trim_end()
+        )
+    });
+    let marker = quote(&marker(&step.key));
+    format!(
+        "{{\nset -euo pipefail\numask 022\nexport PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n{fetched}{body}\nmkdir -p {DONE_FOLDER}\necho {} > {marker}.new && mv {marker}.new {marker}\nexit 0\n}} </dev/null 2>&1\n",
+        step.digest
+    )
+}
+
+/// One script that answers, for all `steps`, which are to do: one key a line.
+pub fn survey(steps: &[PlannedStep]) -> String {
+    let mut text = format!(
+        "{{\nexport PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
+         marea_images() {{ [ -n \"${{MAREA_IMAGES+x}}\" ] || MAREA_IMAGES=$(ctr -n k8s.io images ls -q); printf '%s\\n' \"$MAREA_IMAGES\"; }}\n\
+         marea_step() {{ # KEY MARKER DIGEST ONCE CHECK\n\
+         \x20 if [ \"$4\" = 0 ] && [ \"$(cat \"$2\" 2>/dev/null)\" != \"$3\" ]; then echo \"todo $1\"; return; fi\n\
+         \x20 if (set -e; eval \"$5\") >/dev/null 2>&1; then echo \"done $1\"; else echo \"todo $1\"; fi; }}\n"
+    );
+    for step in steps {
+        // `once` without a check would never be done, so it falls back on its marker.
+        let once = u8::from(step.once && !step.check.trim().is_empty());
+        let check = format!("set -euo pipefail\n{}", step.check);
+        text.push_str(&format!("marea_step {} {} {} {once} {}\n", quote(&step.key), quote(&marker(&step.key)), step.digest, quote(&check)));
+    }
+    text.push_str("exit 0\n} </dev/null\n");
+    text
+}
+
+fn marker(key: &str) -> String {
+    let name: String = key.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '_' }).collect();
+    format!("{DONE_FOLDER}/{name}")
+}
+
+/// A word that bash reads as exactly `text`.
+pub fn quote(text: &str) -> String {
+    if !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-:@=,+".contains(c)) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// The role as people read it.
+pub(in crate::bootstrap) fn role(role: Role) -> &'static str {
+    match role {
+        Role::FrontEnd => "front-end",
+        Role::Worker => "worker",
+    }
+}
+
+fn hex(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted() {
+        assert_eq!(quote("/a/b-c"), "/a/b-c");
+        assert_eq!(quote("it's"), r"'it'\''s'");
+        assert_eq!(quote(""), "''");
+    }
+}

@@ -1,0 +1,82 @@
+//! First and last: the cluster is made, once, even after a kill; and nothing stays when it is destroyed.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::check;
+use crate::cluster::{Cluster, STATE, cgroup_of, ok, pause};
+
+pub fn bootstrap_is_done_once(cluster: &Cluster) -> Result<(), String> {
+    let ready = cluster.kubectl(&["get", "nodes", "--no-headers"])?;
+    check!(
+        ready.lines().any(|l| l.starts_with("front ") && l.contains(" Ready ")),
+        "the front-end is not Ready:\n{ready}"
+    );
+    let uid = cluster.kubectl(&["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"])?;
+    cluster.bootstrap()?;
+    let again = cluster.kubectl(&["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"])?;
+    check!(uid == again, "a second bootstrap made another cluster");
+    Ok(())
+}
+
+/// Kills a bootstrap of a fresh cluster at several moments, then lets it finish.
+pub fn bootstrap_finishes_after_kill(cluster: &Cluster) -> Result<(), String> {
+    cluster.stop_daemon();
+    ok(&cluster.marea(&["destroy", "--yes"]))?;
+    fs::create_dir_all(STATE).map_err(|e| e.to_string())?;
+    fs::write(cluster.config(), crate::cluster::CONFIG).map_err(|e| e.to_string())?;
+    for milliseconds in [300, 3000, 9000, 16000] {
+        let mut child = cluster
+            .command(&["bootstrap", "radl/elastic-local.radl", "--config", &cluster.config()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|e| e.to_string())?;
+        pause(milliseconds);
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    cluster.bootstrap()?;
+    let ready = cluster.kubectl(&["get", "nodes", "--no-headers"])?;
+    check!(ready.contains(" Ready "), "no Ready node after the kills:\n{ready}");
+    check!(cluster.workers().len() == 3, "three workers expected in cluster.json");
+    Ok(())
+}
+
+pub fn the_daemon_has_the_least_rights(cluster: &Cluster) -> Result<(), String> {
+    let own = format!("{STATE}/kubeconfig");
+    let may = |verb: &str, what: &str| {
+        let bundle = std::env::var("MAREA_BUNDLE").unwrap_or_else(|_| "/var/cache/marea/bundle".to_owned());
+        let out = Command::new(format!("{bundle}/bin/kubectl"))
+            .args(["--kubeconfig", &own, "auth", "can-i", verb, what, "-A"])
+            .output()
+            .expect("kubectl runs");
+        String::from_utf8_lossy(&out.stdout).trim() == "yes"
+    };
+    for (verb, what) in
+        [("watch", "pods"), ("watch", "nodes"), ("patch", "nodes"), ("delete", "nodes"), ("create", "pods/eviction")]
+    {
+        check!(may(verb, what), "the daemon may not {verb} {what}");
+    }
+    for (verb, what) in [("get", "secrets"), ("create", "pods"), ("delete", "pods"), ("create", "nodes"), ("*", "*")] {
+        check!(!may(verb, what), "the daemon may {verb} {what}, which it does not need");
+    }
+    Ok(())
+}
+
+pub fn destroy_leaves_nothing(cluster: &Cluster) -> Result<(), String> {
+    let workers = cluster.workers();
+    cluster.stop_daemon();
+    ok(&cluster.marea(&["destroy", "--yes"]))?;
+    for worker in &workers {
+        check!(!cgroup_of(worker).exists(), "the cgroup of {worker} is still there");
+    }
+    let links = Command::new("ip").args(["-brief", "link"]).output().map_err(|e| e.to_string())?;
+    let links = String::from_utf8_lossy(&links.stdout).into_owned();
+    check!(!links.contains("mareat"), "a link is still there:\n{links}");
+    let mounts = fs::read_to_string("/proc/mounts").map_err(|e| e.to_string())?;
+    check!(!mounts.contains(STATE), "a mount is still there:\n{mounts}");
+    check!(!Path::new(&format!("{STATE}/local/machines")).exists(), "machine folders are still there");
+    Ok(())
+}

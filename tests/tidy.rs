@@ -1,0 +1,183 @@
+//! Tidy: what holds the house up is checked here, so that it needs no memory and no review.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Floor of each top module; `module::part` overrides for a part that stands elsewhere.
+const FLOORS: &[(&str, u8)] = &[
+    ("model", 0),
+    ("diagnostic", 0),
+    ("radl", 1),
+    ("scheduling", 1),
+    ("schedule", 1),
+    ("autoscaler", 2),
+    ("recipe", 2),
+    ("remote", 3),
+    ("clock", 3),
+    ("config", 3),
+    ("bootstrap::plan", 3),
+    ("provider", 4),
+    ("kubernetes", 4),
+    ("store", 4),
+    ("metrics", 4),
+    ("bundle", 4),
+    ("executor", 5),
+    ("bootstrap", 5),
+    ("http", 5),
+    ("cli", 6),
+    ("daemon", 6),
+    ("main", 7),
+    ("lib", 7),
+];
+
+/// What floors 0 to 2 may not name: they do no I/O and read no clock.
+const IMPURE: &[&str] = &[
+    "tokio",
+    "kube::",
+    "k8s_openapi",
+    "reqwest",
+    "openssh",
+    "rusqlite",
+    "axum",
+    "std::fs",
+    "std::net",
+    "std::process",
+    "std::env",
+    "std::io",
+    "std::time::Instant",
+    "SystemTime",
+    "crate::clock",
+    "rand::",
+];
+
+fn sources() -> BTreeMap<String, (PathBuf, String)> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![PathBuf::from("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let module = path.strip_prefix("src").unwrap().with_extension("");
+                let module = module.to_string_lossy().replace('/', "::");
+                let text = fs::read_to_string(&path).unwrap();
+                found.insert(module, (path, text));
+            }
+        }
+    }
+    found
+}
+
+fn floor(module: &str) -> Option<u8> {
+    let mut best: Option<(usize, u8)> = None;
+    for (name, floor) in FLOORS {
+        let inside = module == *name || module.starts_with(&format!("{name}::"));
+        if inside && best.is_none_or(|(length, _)| name.len() > length) {
+            best = Some((name.len(), *floor));
+        }
+    }
+    best.map(|(_, floor)| floor)
+}
+
+/// The code of a file without its tests and comments.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]").next().unwrap_or(text);
+    text.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// Every `crate::…` path a file names, groups unfolded one level.
+fn imports(code: &str) -> Vec<String> {
+    let mut paths = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let end = group.find("};").unwrap_or(group.len());
+            paths.extend(group[..end].split([',', '{', '}']).map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()));
+        } else {
+            let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(rest.len());
+            paths.push(rest[..end].trim_end_matches(':').to_owned());
+        }
+    }
+    paths
+}
+
+#[test]
+fn every_file_has_a_floor_and_imports_go_down() {
+    let mut wrong = Vec::new();
+    for (module, (path, text)) in &sources() {
+        if module == "lib" || module == "main" {
+            continue;
+        }
+        let Some(mine) = floor(module) else {
+            wrong.push(format!("{}: no floor in tests/tidy.rs", path.display()));
+            continue;
+        };
+        let folder = module.split("::").next().unwrap();
+        for import in imports(&code(text)) {
+            let own = import == folder || import.starts_with(&format!("{folder}::"));
+            let theirs = floor(&import).unwrap_or(99);
+            if !own && theirs >= mine {
+                wrong.push(format!("{}: floor {mine} imports `{import}` of floor {theirs}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_lower_floors_do_no_io() {
+    let mut wrong = Vec::new();
+    for (module, (path, text)) in &sources() {
+        if floor(module).is_some_and(|f| f <= 2) {
+            let code = code(text);
+            wrong.extend(
+                IMPURE.iter().filter(|w| code.contains(**w)).map(|w| format!("{}: names `{w}`", path.display())),
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_are_small_and_open_by_defining_their_word() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources().values() {
+        let lines = text.lines().count();
+        if lines > 500 {
+            wrong.push(format!("{}: {lines} lines, 500 at most", path.display()));
+        }
+        if !text.starts_with("//!") {
+            wrong.push(format!("{}: does not open with //!", path.display()));
+        }
+        if path.ends_with("mod.rs") {
+            wrong.push(format!("{}: no mod.rs here", path.display()));
+        }
+        for word in ["utils", "common", "manager", "helper"] {
+            if path.file_stem().is_some_and(|s| s == word) {
+                wrong.push(format!("{}: `{word}` says nothing", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn paths_quoted_in_the_docs_exist() {
+    let mut wrong = Vec::new();
+    let mut pages: Vec<PathBuf> = fs::read_dir("docs").unwrap().map(|e| e.unwrap().path()).collect();
+    pages.push(PathBuf::from("README.md"));
+    for page in pages.iter().filter(|p| p.extension().is_some_and(|e| e == "md")) {
+        let text = fs::read_to_string(page).unwrap();
+        for quoted in text.split('`').skip(1).step_by(2) {
+            let ours =
+                ["src/", "recipes/", "radl/", "systemd/", "tests/", "docs/"].iter().any(|top| quoted.starts_with(top));
+            let plain = quoted.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c));
+            if ours && plain && !Path::new(quoted).exists() {
+                wrong.push(format!("{}: `{quoted}` does not exist", page.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
