@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub mod log;
+pub mod machine;
 pub mod power;
 pub mod run;
 pub mod socket;

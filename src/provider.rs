@@ -1,6 +1,9 @@
 //! A provider: how machines are powered and how their power is seen. Every call may be repeated safely:
 //! powering on what is on, or off what is off, is a success.
 
+pub mod command;
+pub mod local;
+
 use futures::future::BoxFuture;
 
 use crate::model::machine::{Off, Power};
@@ -15,6 +18,14 @@ pub enum ProviderError {
         provider: &'static str,
         /// The machine that was asked for.
         machine: String,
+    },
+    /// The machines cannot be told. Asking again may help.
+    #[error("the machines of provider `{provider}` cannot be listed: {reason}")]
+    NoList {
+        /// The provider's name.
+        provider: &'static str,
+        /// What was seen.
+        reason: String,
     },
     /// It did not work this time. Asking again may help.
     #[error("{what} of `{machine}` failed: {reason}")]
@@ -42,6 +53,9 @@ pub enum ProviderError {
 pub trait Provider: Send + Sync {
     /// The provider's name, for messages and metrics.
     fn name(&self) -> &'static str;
+
+    /// The names of all machines that this provider can power, in order.
+    fn list(&self) -> BoxFuture<'_, Result<Vec<String>, ProviderError>>;
 
     /// Sees whether the machine is on. `Off` is a proof, never a guess: what cannot be seen is an error.
     fn power<'a>(&'a self, machine: &'a str) -> BoxFuture<'a, Result<Power, ProviderError>>;

@@ -1,0 +1,317 @@
+//! A local machine's folder: `machine.json`, which says what it is and marks the folder as ours, the machine's own
+//! changes over the base (`up`), the folders that need a real file system below them (`data`), and what was seen of it.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{At as _, LocalError};
+use super::site::Site;
+use super::{keys, limits, lock, tool};
+
+/// What a local machine is to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MachineSpec {
+    /// Host name and node name.
+    pub name: String,
+    /// Its address in the site's subnet, host 2 to 254.
+    pub address: Ipv4Addr,
+    /// CPUs: what is shown inside and what it may use. No more than this computer has.
+    pub cpus: u32,
+    /// Memory in bytes: what is shown inside and what it may use.
+    pub memory: u64,
+    /// A folder shown read-only inside at `/var/lib/marea/bundle`, so that nothing need be pushed.
+    pub bundle: Option<PathBuf>,
+}
+
+/// A machine as it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Record {
+    pub(super) spec: MachineSpec,
+    /// The folder name of the base that its changes lie over; a newer Marea has another one.
+    pub(super) base: String,
+}
+
+/// Shown inside from a real file system: an overlay cannot lie on an overlay, and etcd wants a disk.
+pub(super) const DATA: [&str; 3] = ["containerd", "kubelet", "etcd"];
+const OVERLAYFS: u64 = 0x794c_7630;
+/// Less does not boot.
+const LEAST_MEMORY: u64 = 128 << 20;
+
+/// Reads a machine's record.
+pub(super) fn read(site: &Site, name: &str) -> Result<Record, LocalError> {
+    check_name(name)?;
+    let path = site.machine(name).join("machine.json");
+    let text = match std::fs::read_to_string(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let folder = site.machine(name);
+            return Err(if folder.exists() { strange(&folder) } else { LocalError::NoMachine(name.to_owned()) });
+        }
+        text => text.at("read", &path)?,
+    };
+    serde_json::from_str(&text).map_err(|_| strange(&site.machine(name)))
+}
+
+fn strange(folder: &Path) -> LocalError {
+    LocalError::AlreadyUsed {
+        what: folder.display().to_string(),
+        by: "something else (it has no machine.json of ours)".to_owned(),
+        hint: "choose another --state, or remove that folder",
+    }
+}
+
+/// All machines, by name.
+pub(super) fn list(site: &Site) -> Result<BTreeMap<String, Record>, LocalError> {
+    let folder = site.machines();
+    let entries = match std::fs::read_dir(&folder) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        entries => entries.at("list", &folder)?,
+    };
+    let mut found = BTreeMap::new();
+    for entry in entries {
+        let name = entry.at("list", &folder)?.file_name().to_string_lossy().into_owned();
+        // A dot in front: being made, or being removed.
+        if !name.starts_with('.') {
+            found.insert(name.clone(), read(site, &name)?);
+        }
+    }
+    Ok(found)
+}
+
+fn check_name(name: &str) -> Result<(), LocalError> {
+    let letters = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if !name.is_empty() && name.len() <= 63 && letters && !name.starts_with('-') && !name.ends_with('-') {
+        return Ok(());
+    }
+    Err(LocalError::Input(format!("machine name `{name}` must be 1 to 63 of a-z, 0-9 and `-`, with no `-` at its ends")))
+}
+
+/// Checks a specification against the site and the machines that exist.
+fn check(site: &Site, spec: &MachineSpec, others: &BTreeMap<String, Record>) -> Result<(), LocalError> {
+    check_name(&spec.name)?;
+    site.subnet.host(spec.address).ok_or_else(|| {
+        let (first, last) = (site.subnet.address(2), site.subnet.address(254));
+        LocalError::Input(format!("address {} of `{}` must be from {first} to {last}", spec.address, spec.name))
+    })?;
+    limits::check_cpus(spec.cpus)?;
+    if spec.memory < LEAST_MEMORY {
+        let least = LEAST_MEMORY >> 20;
+        return Err(LocalError::Input(format!("memory of `{}` must be at least {least} MiB", spec.name)));
+    }
+    let bundle = spec.bundle.as_ref().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+    if bundle.contains([':', '\\', '\n']) || !(bundle.is_empty() || bundle.starts_with('/')) {
+        return Err(LocalError::Input(format!("bundle folder `{bundle}` must be an absolute path without `:` and `\\`")));
+    }
+    match others.values().find(|other| other.spec.address == spec.address && other.spec.name != spec.name) {
+        Some(other) => Err(LocalError::AlreadyUsed {
+            what: format!("address {}", spec.address),
+            by: format!("machine `{}`", other.spec.name),
+            hint: "choose another address",
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Checks specifications against the site, the machines that exist, and each other; changes nothing.
+pub(super) fn check_all(site: &Site, specs: &[MachineSpec]) -> Result<(), LocalError> {
+    let mut known = list(site)?;
+    for spec in specs {
+        check(site, spec, &known)?;
+        known.insert(spec.name.clone(), Record { spec: spec.clone(), base: String::new() });
+    }
+    Ok(())
+}
+
+/// Makes the machines that are not there. Those that are there as asked are left alone; a size may change while `is_on`
+/// says that the machine is off, an address never.
+pub(super) fn create(site: &Site, specs: &[MachineSpec], base: &str, is_on: &dyn Fn(&str) -> Result<bool, LocalError>) -> Result<(), LocalError> {
+    site.settle()?;
+    let statfs = rustix::fs::statfs(site.machines()).at("look at", site.machines())?;
+    if u64::try_from(statfs.f_type).is_ok_and(|kind| kind == OVERLAYFS) {
+        let folder = site.state.display();
+        return Err(LocalError::Input(format!("state folder {folder} is on overlayfs, where containers cannot run; choose another --state")));
+    }
+    let _lock = lock::take(&site.local().join("machines.lock"))?;
+    check_all(site, specs)?;
+    let mut known = list(site)?;
+    for spec in specs {
+        // One that is there keeps the base that its changes lie over.
+        let base = known.get(&spec.name).map_or(base, |old| &old.base).to_owned();
+        known.insert(spec.name.clone(), Record { spec: spec.clone(), base });
+    }
+    let hosts: BTreeMap<_, _> = known.iter().map(|(name, record)| (name.as_str(), record.spec.address)).collect();
+    let public = keys::public_key(site)?;
+    for spec in specs {
+        match read(site, &spec.name) {
+            Err(LocalError::NoMachine(_)) => make(site, &known[&spec.name], &hosts, &public)?,
+            Err(error) => return Err(error),
+            Ok(old) if old.spec == *spec => {}
+            Ok(old) if old.spec.address != spec.address || is_on(&spec.name)? => {
+                return Err(LocalError::AlreadyUsed {
+                    what: format!("the name `{}`", spec.name),
+                    by: format!("a machine with {} CPUs, {} bytes, address {}", old.spec.cpus, old.spec.memory, old.spec.address),
+                    hint: "power it off to change its size, or destroy it first",
+                });
+            }
+            Ok(_) => write_size(&site.machine(&spec.name), &known[&spec.name])?,
+        }
+        // Also when it was there: the list of trusted keys may have been lost.
+        let key = site.machine(&spec.name).join("up/etc/ssh/ssh_host_ed25519_key.pub");
+        keys::trust(site, spec.address, &std::fs::read_to_string(&key).at("read", &key)?)?;
+    }
+    Ok(())
+}
+
+/// Makes one machine beside its place and moves it there when it is whole.
+fn make(site: &Site, record: &Record, hosts: &BTreeMap<&str, Ipv4Addr>, public: &str) -> Result<(), LocalError> {
+    let spec = &record.spec;
+    let new = site.machine(&format!(".{}.new", spec.name));
+    if new.exists() {
+        std::fs::remove_dir_all(&new).at("remove", &new)?;
+    }
+    for folder in ["up/etc/ssh", "up/etc/systemd/network", "up/etc/marea", "up/root/.ssh", "work", "root"] {
+        folders(&new, folder)?;
+    }
+    for data in DATA {
+        folders(&new, &format!("data/{data}"))?;
+    }
+    let up = new.join("up");
+    for private in ["root", "root/.ssh"] {
+        let path = up.join(private);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).at("set the mode of", &path)?;
+    }
+    keys::generate(&up.join("etc/ssh/ssh_host_ed25519_key"), &spec.name)?;
+    let random = Path::new("/proc/sys/kernel/random/uuid");
+    let id = std::fs::read_to_string(random).at("read", random)?.replace('-', "");
+    let us = site.subnet.address(1);
+    let network = format!(
+        "[Match]\nName=host0\nVirtualization=container\n\n[Network]\nAddress={}/24\nGateway={us}\n\
+         LinkLocalAddressing=no\nIPv6AcceptRA=no\nLLDP=no\n",
+        spec.address
+    );
+    let names: String = hosts.iter().map(|(name, address)| format!("{address} {name}\n")).collect();
+    for (path, mode, text) in [
+        ("etc/hostname", 0o644, format!("{}\n", spec.name)),
+        ("etc/machine-id", 0o444, id),
+        ("etc/hosts", 0o644, format!("127.0.0.1 localhost\n{names}")),
+        ("etc/resolv.conf", 0o644, format!("nameserver {us}\n")),
+        ("etc/systemd/network/10-host0.network", 0o644, network),
+        ("root/.ssh/authorized_keys", 0o600, public.to_owned()),
+    ] {
+        tool::write_whole(&up.join(path), &text, mode)?;
+    }
+    write_size(&new, record)?;
+    let place = site.machine(&spec.name);
+    std::fs::rename(&new, &place).at("move to its place", &place)
+}
+
+/// Writes what the machine is: for us, and for itself at its next boot.
+fn write_size(folder: &Path, record: &Record) -> Result<(), LocalError> {
+    let text = serde_json::to_string_pretty(record).map_err(|e| LocalError::Broken(e.to_string()))?;
+    let size = format!("CPUS={}\nMEM_KB={}\n", record.spec.cpus, record.spec.memory >> 10);
+    tool::write_whole(&folder.join("up/etc/marea/machine"), &size, 0o644)?;
+    tool::write_whole(&folder.join("machine.json"), &text, 0o644)
+}
+
+/// Makes the folders of a path one by one with the mode that Debian gives them, whatever the umask says: the
+/// machine's `/` and `/etc` take theirs from here.
+fn folders(top: &Path, path: &str) -> Result<(), LocalError> {
+    let mut at = top.to_path_buf();
+    std::fs::create_dir_all(&at).at("make", &at)?;
+    for part in Path::new(path) {
+        at.push(part);
+        if !at.is_dir() {
+            std::fs::create_dir(&at).at("make", &at)?;
+            std::fs::set_permissions(&at, std::fs::Permissions::from_mode(0o755)).at("set the mode of", &at)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::site::Settings;
+    use super::*;
+
+    fn site() -> (tempfile::TempDir, Site) {
+        let state = tempfile::tempdir().unwrap();
+        let site = Site::open(Settings::new(state.path())).unwrap();
+        (state, site)
+    }
+
+    fn spec(name: &str, host: u8) -> MachineSpec {
+        MachineSpec { name: name.to_owned(), address: Ipv4Addr::new(10, 77, 0, host), cpus: 1, memory: 1 << 30, bundle: None }
+    }
+
+    fn make_all(site: &Site, specs: &[MachineSpec], on: bool) -> Result<(), LocalError> {
+        create(site, specs, "base-x", &|_| Ok(on))
+    }
+
+    #[test]
+    fn machines_know_each_other_and_are_trusted_before_they_boot() {
+        let (_state, site) = site();
+        make_all(&site, &[spec("w1", 11), spec("w2", 12)], false).unwrap();
+        let read = |path: &str| std::fs::read_to_string(site.machine("w1").join("up").join(path)).unwrap();
+        assert!(read("etc/hosts").contains("10.77.0.12 w2"));
+        assert_eq!(read("etc/marea/machine"), format!("CPUS=1\nMEM_KB={}\n", 1 << 20));
+        let key = read("etc/ssh/ssh_host_ed25519_key.pub");
+        let trusted = std::fs::read_to_string(keys::known_hosts(&site)).unwrap();
+        assert!(trusted.contains(&format!("10.77.0.11 {}", key.rsplit_once(' ').unwrap().0)), "{trusted}");
+        assert_eq!(list(&site).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn making_it_again_changes_nothing() {
+        let (_state, site) = site();
+        make_all(&site, &[spec("w1", 11)], false).unwrap();
+        let id = || std::fs::read_to_string(site.machine("w1").join("up/etc/machine-id")).unwrap();
+        let before = id();
+        make_all(&site, &[spec("w1", 11)], true).unwrap();
+        assert_eq!(id(), before);
+    }
+
+    #[test]
+    fn a_size_changes_only_while_off_and_an_address_never() {
+        let (_state, site) = site();
+        make_all(&site, &[spec("w1", 11)], false).unwrap();
+        let bigger = MachineSpec { memory: 2 << 30, ..spec("w1", 11) };
+        assert!(matches!(make_all(&site, std::slice::from_ref(&bigger), true), Err(LocalError::AlreadyUsed { .. })));
+        make_all(&site, std::slice::from_ref(&bigger), false).unwrap();
+        assert_eq!(read(&site, "w1").unwrap().spec, bigger);
+        assert!(matches!(make_all(&site, &[spec("w1", 12)], false), Err(LocalError::AlreadyUsed { .. })));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_and_nothing_is_made() {
+        let (_state, site) = site();
+        for bad in [
+            spec("W1", 11),
+            spec("../w1", 11),
+            spec("", 11),
+            spec("w1", 1),
+            MachineSpec { cpus: 0, ..spec("w1", 11) },
+            MachineSpec { cpus: 100_000, ..spec("w1", 11) },
+            MachineSpec { memory: 1, ..spec("w1", 11) },
+            MachineSpec { bundle: Some("relative".into()), ..spec("w1", 11) },
+        ] {
+            let error = make_all(&site, &[spec("good", 9), bad], false).unwrap_err();
+            assert!(matches!(error, LocalError::Input(_)), "{error}");
+        }
+        assert!(list(&site).unwrap().is_empty());
+        assert!(matches!(make_all(&site, &[spec("w1", 11), spec("w2", 11)], false), Err(LocalError::AlreadyUsed { .. })));
+    }
+
+    #[test]
+    fn a_folder_of_something_else_is_named_and_left_alone() {
+        let (_state, site) = site();
+        site.settle().unwrap();
+        std::fs::create_dir(site.machine("w1")).unwrap();
+        let error = make_all(&site, &[spec("w1", 11)], false).unwrap_err().to_string();
+        assert!(error.contains("already used by"), "{error}");
+    }
+}
