@@ -1,0 +1,112 @@
+//! `marea status`: the machines, what each does and since when.
+
+#![expect(clippy::print_stdout, reason = "this is what the command is for")]
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::socket::{Daemon, Format};
+use crate::autoscaler::MachineStatus;
+use crate::http::view::View;
+use crate::model::machine::Role;
+
+/// Show the machines: state, age and use.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  marea status\n  marea status --watch\n  marea status --format json | jq '.machines[].state'")]
+pub struct StatusArgs {
+    /// How to write it.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Go on showing it, once a second, until interrupted.
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// Asks the daemon and shows.
+pub async fn run(args: StatusArgs, state: &Path) -> anyhow::Result<ExitCode> {
+    let daemon = Daemon::find(state)?;
+    loop {
+        let view: View = daemon.get("/status").await?;
+        let text = match args.format {
+            Format::Json => serde_json::to_string(&view)?,
+            Format::Text => text(&view),
+        };
+        if args.watch && args.format == Format::Text && std::io::stdout().is_terminal() {
+            // Back to the top left, and the rest of the old picture away.
+            print!("\x1b[H\x1b[J");
+        }
+        println!("{text}");
+        std::io::stdout().flush()?;
+        if !args.watch {
+            // The daemon runs, and yet it does nothing: a script should notice.
+            return Ok(if view.journal.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// The view as people read it.
+pub fn text(view: &View) -> String {
+    let heads = ["MACHINE", "POOL", "STATE", "AGE", "CPU", "MEMORY", "PODS", "DETAIL"];
+    let mut rows: Vec<[String; 8]> = vec![heads.map(str::to_owned)];
+    rows.extend(view.machines.iter().map(row));
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
+    let mut text = format!("{}: {}\n", view.cluster, view.headline());
+    for row in &rows {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}", width = *width)).collect();
+        text.push('\n');
+        text.push_str(cells.join("  ").trim_end());
+    }
+    text
+}
+
+fn row(machine: &MachineStatus) -> [String; 8] {
+    let mut state = machine.state.clone();
+    if machine.disabled {
+        state.push_str(" (disabled)");
+    }
+    if machine.role == Role::FrontEnd {
+        state.push_str(" (front-end)");
+    }
+    [
+        machine.name.clone(),
+        machine.pool.clone(),
+        state,
+        age(machine.age_ms),
+        share(machine.cpu_used),
+        share(machine.memory_used),
+        machine.pods.to_string(),
+        machine.detail.clone(),
+    ]
+}
+
+fn share(part: Option<f64>) -> String {
+    part.map_or_else(|| "-".to_owned(), |part| format!("{:.0}%", part * 100.0))
+}
+
+/// A duration in its two largest units.
+pub fn age(ms: i64) -> String {
+    let seconds = ms.max(0) / 1000;
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{}d{:02}h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::age;
+
+    #[test]
+    fn ages_show_two_units() {
+        for (ms, text) in [(-5, "0s"), (59_999, "59s"), (60_000, "1m00s"), (3_661_000, "1h01m"), (90_000_000, "1d01h")] {
+            assert_eq!(age(ms), text);
+        }
+    }
+}
