@@ -17,6 +17,8 @@ pub struct View {
     pub cluster: String,
     /// When this was so.
     pub at: Timestamp,
+    /// Pods and nodes are known as they are now.
+    pub fresh: bool,
     /// Why nothing is powered off at present (the watch is lost), when that is so.
     pub frozen: Option<String>,
     /// Why nothing at all is done at present (the journal cannot be written), when that is so.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{DeleteParams, EvictParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::Status;
 use kube::{Api, Client};
 use serde_json::json;
 
@@ -145,8 +146,7 @@ async fn evict(client: &Client, node: &str, pod: &PodId, patience: Patience) -> 
                 if found.metadata.deletion_timestamp.is_some() {
                     "it is stopping".to_owned()
                 } else {
-                    let params = EvictParams { delete_options: Some(only(&uid)), ..EvictParams::default() };
-                    match call(what, &object, pods.evict(&pod.name, &params)).await {
+                    match call(what, &object, ask_to_go(&pods, &pod.name, &uid)).await {
                         Ok(_) => {
                             asked = Some(uid);
                             pause = patience.first;
@@ -168,6 +168,18 @@ async fn evict(client: &Client, node: &str, pod: &PodId, patience: Patience) -> 
         waited += pause;
         pause = (pause * 2).min(patience.most);
     }
+}
+
+/// Posts the Eviction. kube's own `evict` spells the options `delete_options`, which the API server does
+/// not read: the UID would guard nothing.
+async fn ask_to_go(pods: &Api<Pod>, name: &str, uid: &str) -> kube::Result<Status> {
+    let eviction = json!({
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": { "name": name },
+        "deleteOptions": { "preconditions": { "uid": uid } },
+    });
+    pods.create_subresource("eviction", name, &PostParams::default(), &eviction).await
 }
 
 async fn retry_conflicts<F: Future<Output = Result<(), KubernetesError>>>(

@@ -17,6 +17,7 @@ fn view() -> View {
         version: "0".to_owned(),
         cluster: "lab".to_owned(),
         at: now,
+        fresh: true,
         frozen: None,
         journal: None,
         pending_pods: 2,
