@@ -4,8 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-MAREA=$PWD/target/release/marea
-export MAREA_STATE=${MAREA_STATE:-/var/lib/marea} MAREA_BUNDLE=${MAREA_BUNDLE:-/var/cache/marea/bundle}
+MAREA=${MAREA:-$PWD/target/release/marea}
+export MAREA MAREA_STATE=${MAREA_STATE:-/var/lib/marea} MAREA_BUNDLE=${MAREA_BUNDLE:-/var/cache/marea/bundle}
 CONFIG=$MAREA_STATE/marea.toml
 PIDFILE=$MAREA_STATE/daemon.pid
 export KUBECONFIG=$MAREA_STATE/admin.kubeconfig
