@@ -25,8 +25,8 @@ demo: bundle ## from nothing to a pod on a machine that was off, and that machin
 clean-demo: ## remove all that the demo made
 	tests/demo.sh down
 
-test: build setup ## every test; those that need root say so when they are skipped
-	$(CARGO) test --release --no-fail-fast
+test: setup ## every test; those that need root say so when they are skipped
+	$(CARGO) test --no-fail-fast
 
 lint: ## format, lints, docs
 	$(CARGO) fmt --check

@@ -1,8 +1,10 @@
 //! Tests on a real local cluster: real machines, real SSH, real kubeadm, made by our own commands.
 //!
 //! They need root and run one after the other on one cluster, in the order below:
-//! `cargo test --release --test cluster -- [PART OF A NAME...]`. Without root each is skipped by name, which is a
+//! `cargo test --test cluster -- [PART OF A NAME...]`. Without root each is skipped by name, which is a
 //! failure when `CI=true`. `MAREA_KEEP=1` leaves the cluster for a look.
+
+#![expect(unreachable_pub, reason = "modules of one program, not a library")]
 
 mod cluster;
 mod demand;

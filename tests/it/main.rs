@@ -1,5 +1,6 @@
 //! Tests of the adapters and of the daemon against a real wire: one binary, one module an area.
 
+mod bundle;
 mod command_provider;
 mod fake_api;
 mod http;
