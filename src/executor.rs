@@ -39,10 +39,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             observe: Duration::from_secs(15),
-            power_on: Duration::from_secs(120),
-            power_off: Duration::from_secs(180),
+            power_on: Duration::from_mins(2),
+            power_off: Duration::from_mins(3),
             node: Duration::from_secs(30),
-            drain: Duration::from_secs(600),
+            drain: Duration::from_mins(10),
             observers: 16,
         }
     }
