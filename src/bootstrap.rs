@@ -141,9 +141,6 @@ impl Bootstrap {
         let Nodes { shapes, missing } = nodes;
         report.failures.extend(missing.into_iter().map(|(name, reason)| (name, RunError::NotReady { reason })));
         let mut record = remembered.clone();
-        for host in awake.iter().filter(|h| !report.failures.contains_key(&h.machine.name)) {
-            record.hosts.insert(host.machine.name.clone(), host.digest());
-        }
         record.cluster.spec = Some(self.spec.clone());
         let earlier = std::mem::take(&mut record.cluster.machines);
         record.cluster.machines = self
@@ -159,7 +156,7 @@ impl Bootstrap {
             })
             .collect();
         self.folder.remember(&record)?;
-        let idle = if report.failures.is_empty() { self.surplus(awake, report.ran) } else { Vec::new() };
+        let idle = if report.failures.is_empty() { self.surplus(awake, remembered) } else { Vec::new() };
         for name in &idle {
             progress.say(name, "powering off: its pool holds no more on");
         }
@@ -170,6 +167,11 @@ impl Bootstrap {
             api.delete_nodes(&idle).await?;
         }
         report.powered_off = idle;
+        // Last: a host that stands here is finished, with its power too.
+        for host in awake.iter().filter(|h| !report.failures.contains_key(&h.machine.name)) {
+            record.hosts.insert(host.machine.name.clone(), host.digest());
+        }
+        self.folder.remember(&record)?;
         Ok(())
     }
 
@@ -178,17 +180,18 @@ impl Bootstrap {
         &first.unwrap_or(&self.plan.hosts[0]).machine
     }
 
-    /// The workers beyond each pool's minimum among those that this run has worked on. When nothing was to do,
-    /// whoever is on is on for a reason, and stays.
-    fn surplus(&self, awake: &[&HostPlan], ran: usize) -> Vec<String> {
-        if ran == 0 {
-            return Vec::new();
-        }
+    /// The workers beyond each pool's minimum that were not brought to this plan before. Whoever was, and is on, is
+    /// on for a reason, and stays.
+    fn surplus(&self, awake: &[&HostPlan], remembered: &Remembered) -> Vec<String> {
+        let fresh = |h: &&HostPlan| {
+            let name = &h.machine.name;
+            awake.iter().any(|a| &a.machine.name == name) && remembered.hosts.get(name) != Some(&h.digest())
+        };
         let mut names = Vec::new();
         for pool in &self.spec.pools {
             let of_pool = self.plan.hosts.iter().filter(|h| h.machine.pool == pool.name && h.machine.role == Role::Worker);
             let beyond = of_pool.skip(usize::try_from(pool.min).unwrap_or(usize::MAX));
-            names.extend(beyond.filter(|h| awake.iter().any(|a| a.machine.name == h.machine.name)).map(|h| h.machine.name.clone()));
+            names.extend(beyond.filter(fresh).map(|h| h.machine.name.clone()));
         }
         names
     }

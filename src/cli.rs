@@ -7,9 +7,17 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub mod bootstrap;
+pub mod bundle;
+pub mod check;
 pub mod destroy;
+pub mod journal;
 pub mod log;
 pub mod machine;
+pub mod power;
+pub mod run;
+pub mod socket;
+pub mod status;
+pub mod why;
 
 /// From one RADL file and a rack of machines to an elastic Kubernetes cluster.
 ///
@@ -43,6 +51,31 @@ pub struct Cli {
 /// What `marea` can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Check RADL files: every mistake with its place and what to do.
+    Check(check::CheckArgs),
+    /// Gather, verify or list the bundle: all that a cluster needs.
+    Bundle(bundle::BundleArgs),
+    /// Make the cluster that RADL files describe; run again, finish or do nothing.
+    Bootstrap(bootstrap::BootstrapArgs),
+    /// Remove all that bootstrap made.
+    Destroy(destroy::DestroyArgs),
+    /// Be the daemon: power machines with the work.
+    Run(run::RunArgs),
+    /// Show the machines: state, age and use.
+    Status(status::StatusArgs),
+    /// Say why a pod waits, or why a machine is as it is.
+    Why(why::WhyArgs),
+    /// Power a machine on or off now.
+    Power(power::PowerArgs),
+    /// Let the daemon power a machine again.
+    Enable(power::EnableArgs),
+    /// Have the daemon leave a machine alone.
+    Disable(power::DisableArgs),
+    /// Look into the journal: does it replay to the same bytes?
+    Journal(journal::JournalArgs),
+    /// Local machines by hand, without a cluster.
+    #[command(hide = true)]
+    Machine(machine::MachineArgs),
     /// Print a completion script for a shell.
     ///
     /// Example: marea completions bash > /etc/bash_completion.d/marea
@@ -58,7 +91,20 @@ pub enum Command {
 
 /// Does what was asked.
 pub async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let (state, bundle) = (cli.state.as_path(), cli.bundle.as_path());
     match cli.command {
+        Command::Check(args) => check::run(&args, &known_recipe),
+        Command::Bundle(args) => bundle::run(args, bundle).await,
+        Command::Bootstrap(args) => bootstrap::run(args, state, bundle).await,
+        Command::Destroy(args) => destroy::run(args, state).await,
+        Command::Run(args) => run::run(args, state).await,
+        Command::Status(args) => status::run(args, state).await,
+        Command::Why(args) => why::run(args, state).await,
+        Command::Power(args) => power::run(args, state).await,
+        Command::Enable(args) => power::enable(args, state).await,
+        Command::Disable(args) => power::disable(args, state).await,
+        Command::Journal(args) => journal::run(args, state),
+        Command::Machine(args) => machine::run(args, state, Some(bundle)).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "marea", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)
@@ -80,4 +126,9 @@ pub fn fail(error: &anyhow::Error) -> ExitCode {
     }
     let _ = writeln!(std::io::stderr(), "marea: {error:#}");
     ExitCode::from(1)
+}
+
+/// True for the recipes that come with the program.
+fn known_recipe(name: &str) -> bool {
+    crate::recipe::embedded::sources().0.contains_key(&format!("{name}.toml"))
 }

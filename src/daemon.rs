@@ -6,6 +6,7 @@
 //! wait, and the loop says so and tries again. A watchdog that is fed from here and from nowhere else
 //! makes systemd start a daemon anew whose loop hangs.
 
+mod crash;
 pub mod observer;
 mod owner;
 

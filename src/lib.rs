@@ -16,6 +16,7 @@
 
 pub mod autoscaler;
 pub mod bootstrap;
+pub mod bundle;
 pub mod cli;
 pub mod clock;
 pub mod config;

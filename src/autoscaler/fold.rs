@@ -42,6 +42,7 @@ pub(super) fn fold(state: &mut State, now: Timestamp, event: Event) {
             state.pods_fresh = false;
             state.nodes_fresh = false;
             state.lost = Some(reason);
+            super::scale_up::forget_young_doubts(state, now);
         }
         Event::PowerSeen { machine, power } => {
             if let Some(tracked) = state.machines.get_mut(&machine) {
@@ -95,6 +96,7 @@ fn started(state: &mut State, now: Timestamp, machines: Vec<Machine>, policy: Po
     state.lost = None;
     state.batch = None;
     state.waiting.clear();
+    super::scale_up::forget_young_doubts(state, now);
     state.minimums_until = None;
     state.minimums = super::scale_up::minimums(&state.policy, now, &mut state.minimums_until);
 }

@@ -108,10 +108,27 @@ fn in_order(state: &State) -> Vec<&Pod> {
     pods
 }
 
-/// True when the scheduler has been given long enough to put this pod on this node, and did not.
+/// For how many times the doubt's own length a pod that was refused is not tried on the same node again.
+pub(super) const BELIEVED: i64 = 30;
+
+/// True when the scheduler has been given long enough to put this pod on this node, and did not. It is
+/// believed for a while, and then asked again: what it saw may have changed.
 pub(super) fn doubted(state: &State, pod: &PodId, node: &str, now: Timestamp) -> bool {
     let since = state.doubts.get(pod).and_then(|nodes| nodes.get(node));
-    since.is_some_and(|since| now >= after(*since, state.policy.doubt_ms))
+    since.is_some_and(|since| is_ripe(&state.policy, *since, now))
+}
+
+fn is_ripe(policy: &Policy, since: Timestamp, now: Timestamp) -> bool {
+    now >= after(since, policy.doubt_ms) && now < after(since, policy.doubt_ms.saturating_mul(BELIEVED))
+}
+
+/// Drops the doubts that have not lasted long enough yet: nobody could see what the scheduler did.
+pub(super) fn forget_young_doubts(state: &mut State, now: Timestamp) {
+    let State { doubts, policy, .. } = state;
+    for nodes in doubts.values_mut() {
+        nodes.retain(|_, since| is_ripe(policy, *since, now));
+    }
+    doubts.retain(|_, nodes| !nodes.is_empty());
 }
 
 /// Gives each pod the first place that it fits; answers with those that got none.
@@ -207,9 +224,14 @@ fn meet_demand(state: &mut State, view: &View, now: Timestamp) {
         let left = place(state, now, left, &mut coming, |_, _| {});
         wake(state, view, now, &left)
     };
-    let doubts = &mut state.doubts;
+    // A doubt grows only while the pod has a place there without a break.
+    let before = state.doubts.clone();
+    forget_young_doubts(state, now);
     for (pod, node) in beside {
-        doubts.entry(pod).or_default().entry(node).or_insert(now);
+        let since = before.get(&pod).and_then(|nodes| nodes.get(&node)).copied();
+        // One that was believed for its time begins anew.
+        let since = since.filter(|since| now < after(*since, state.policy.doubt_ms)).unwrap_or(now);
+        state.doubts.entry(pod).or_default().insert(node, since);
     }
     let State { machines, policy, .. } = state;
     for (name, reason) in chosen {

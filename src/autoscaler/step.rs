@@ -47,7 +47,10 @@ pub fn next_wakeup(state: &State) -> Option<Timestamp> {
     let mut times: Vec<Timestamp> = Vec::new();
     times.extend(state.minimums_until);
     times.extend(state.batch.map(|batch| scale_up::due(policy, batch)));
-    times.extend(state.doubts.values().flat_map(|nodes| nodes.values()).map(|since| after(*since, policy.doubt_ms)));
+    for since in state.doubts.values().flat_map(|nodes| nodes.values()) {
+        times.push(after(*since, policy.doubt_ms));
+        times.push(after(*since, policy.doubt_ms.saturating_mul(scale_up::BELIEVED)));
+    }
     times.extend(state.pods.values().filter(|pod| is_young(pod, state.now)).map(|pod| after(pod.created, YOUNG_MS)));
     for tracked in state.machines.values() {
         machine_times(state, tracked, &mut times);

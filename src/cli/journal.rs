@@ -1,45 +1,42 @@
-//! `marea journal`: what the journal holds and whether it still folds to what was written.
+//! `marea journal`: the daemon's memory, looked at from outside.
 
-use std::io::Write as _;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
 
 use crate::autoscaler::{self, State};
 use crate::store::journal::Journal;
 
-/// Look into the journal of a state directory.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  marea journal verify     while no daemon runs on the state directory, or while one does")]
+/// The journal.
+#[derive(Debug, Args)]
 pub struct JournalArgs {
-    /// What to do.
+    /// What to do with it.
     #[command(subcommand)]
-    pub what: What,
+    pub order: JournalOrder,
 }
 
-/// What can be done with a journal.
-#[derive(Debug, clap::Subcommand)]
-pub enum What {
-    /// Fold every line that is kept and compare each decision and snapshot, byte for byte, with what was written.
+/// What may be done with a journal.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum JournalOrder {
+    /// Fold every line again and compare with what was written.
+    ///
+    /// Example: marea journal verify
     Verify,
 }
 
 /// Does it.
-pub fn run(args: &JournalArgs, state: &Path) -> anyhow::Result<ExitCode> {
-    match args.what {
-        What::Verify => verify(state),
-    }
-}
-
-fn verify(state: &Path) -> anyhow::Result<ExitCode> {
+pub fn run(args: JournalArgs, state: &Path) -> anyhow::Result<ExitCode> {
+    let JournalOrder::Verify = args.order;
     if !state.join("journal.db").exists() {
         anyhow::bail!("there is no journal in {}; name a state directory with `--state`", state.display());
     }
     let checked = Journal::open(state)?.verify::<State>(autoscaler::step)?;
-    let mut out = std::io::stdout();
-    if let Some(seq) = checked.parted {
-        writeln!(out, "line {seq} of {} events folds to other bytes than were written", checked.lines)?;
-        return Ok(ExitCode::FAILURE);
+    if let Some(line) = checked.parted {
+        anyhow::bail!("line {line} does not replay to the bytes that were written: another version of Marea wrote it");
     }
-    writeln!(out, "{} events and {} snapshots fold to the same bytes", checked.lines, checked.snapshots)?;
+    let (lines, snapshots) = (checked.lines, checked.snapshots);
+    writeln!(std::io::stdout(), "{lines} events and {snapshots} snapshots replayed to the same bytes")?;
     Ok(ExitCode::SUCCESS)
 }

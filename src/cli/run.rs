@@ -1,1 +1,104 @@
-//! `marea run`
+//! `marea run`: the daemon, from the config and from what bootstrap wrote down.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::Deserialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{Loaded, ProviderKind};
+use crate::daemon::{self, Settings};
+use crate::executor::Limits;
+use crate::kubernetes::{client, watch::Timing};
+use crate::model::cluster::ClusterSpec;
+use crate::model::machine::Machine;
+use crate::provider::Provider;
+use crate::provider::command::{CommandProvider, Commands};
+use crate::provider::local::{LocalProvider, Settings as LocalSettings};
+
+/// Be the daemon: power machines with the work.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  marea run
+  marea run --config /etc/marea/marea.toml
+
+SIGTERM ends it and leaves the machines as they are. See systemd/marea.service for the unit.")]
+pub struct RunArgs {
+    /// The config; without one, /etc/marea/marea.toml where it exists.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// What bootstrap wrote down.
+#[derive(Debug, Deserialize)]
+struct Cluster {
+    spec: ClusterSpec,
+    machines: Vec<Machine>,
+}
+
+/// Runs until it is told to stop.
+pub async fn run(args: RunArgs, state: &Path) -> anyhow::Result<ExitCode> {
+    let usual = PathBuf::from("/etc/marea/marea.toml");
+    let path = args.config.or_else(|| usual.exists().then_some(usual));
+    let config = match Loaded::read(path.as_deref()) {
+        Ok(config) => config,
+        Err(error) => {
+            writeln!(std::io::stderr(), "{error}")?;
+            return Ok(ExitCode::from(2));
+        }
+    };
+    let file = state.join("cluster.json");
+    let text = std::fs::read_to_string(&file)
+        .with_context(|| format!("cannot read {}: has `marea bootstrap` made a cluster in this state folder?", file.display()))?;
+    let cluster: Cluster = serde_json::from_str(&text).with_context(|| format!("{} is damaged; run `marea bootstrap` again", file.display()))?;
+    let settled = config.amend(cluster.spec).and_then(|spec| config.policy(&spec).map(|policy| (spec, policy)));
+    let (spec, policy) = match settled {
+        Ok(settled) => settled,
+        Err(error) => {
+            writeln!(std::io::stderr(), "{error}")?;
+            return Ok(ExitCode::from(2));
+        }
+    };
+    let provider = provider(&config, state)?;
+    let client = client::connect(&state.join("kubeconfig")).await?;
+    let settings = Settings {
+        state: state.to_owned(),
+        cluster: spec.name.clone(),
+        listen: Some(config.config.http.listen),
+        machines: cluster.machines,
+        policy,
+        limits: Limits::default(),
+        timing: Timing::default(),
+        observe_every: Duration::from_secs(30),
+    };
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = async move {
+        futures::future::select(Box::pin(terminate.recv()), Box::pin(interrupt.recv())).await;
+    };
+    daemon::run(settings, provider, client, stop).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn provider(config: &Loaded, state: &Path) -> anyhow::Result<Arc<dyn Provider>> {
+    match config.config.provider {
+        ProviderKind::Local => {
+            let local = &config.config.local;
+            let provider = LocalProvider::open(LocalSettings { scope: local.scope.clone(), subnet: local.subnet.clone(), ..LocalSettings::new(state) })?;
+            provider.check_computer()?;
+            Ok(Arc::new(provider))
+        }
+        ProviderKind::Command => {
+            let commands = config.config.machines.iter().map(|m| {
+                let timeout = m.timeout.map_or(60, |t| u64::try_from(t.0 / 1000).unwrap_or(60));
+                (m.name.get_ref().clone(), Commands { on: m.on.clone(), off: m.off.clone(), off_hard: m.off_hard.clone(), status: m.status.clone(), timeout })
+            });
+            Ok(Arc::new(CommandProvider::new(commands.collect()).map_err(anyhow::Error::msg)?))
+        }
+    }
+}

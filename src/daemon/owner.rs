@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 
 use super::Settings;
+use super::crash::Crash;
 use crate::autoscaler::state::Phase;
 use crate::autoscaler::{self, Action, Event, Request, State, What};
 use crate::clock;
@@ -37,6 +38,7 @@ pub(super) struct Owner {
     backlog: Vec<Event>,
     /// When machines that are booting were told to.
     boots: BTreeMap<String, Instant>,
+    crash: Crash,
     view: watch::Sender<Arc<View>>,
     published: Option<Instant>,
     dirty: bool,
@@ -85,6 +87,7 @@ impl Owner {
             broken: None,
             backlog: Vec::new(),
             boots: BTreeMap::new(),
+            crash: Crash::planted(),
             view: watch::Sender::new(Arc::new(view)),
             published: None,
             dirty: true,
@@ -120,6 +123,7 @@ impl Owner {
         }
         if let Some(actions) = self.write(events)? {
             for action in actions {
+                self.crash.journaled(&action);
                 if action.what == What::PowerOn {
                     self.boots.insert(action.machine.clone(), clock::monotonic());
                 }
@@ -148,6 +152,7 @@ impl Owner {
         let started = clock::monotonic();
         let mut lines = Vec::with_capacity(events.len());
         for event in events {
+            self.crash.outcome(&event);
             let at = clock::now();
             let actions = autoscaler::step(&mut self.state, at, event.clone());
             lines.push(Line { at, event, actions });

@@ -254,7 +254,7 @@ fn has_processes(machine: &str) -> bool {
 pub fn cgroup_of(machine: &str) -> PathBuf {
     let v1 = Path::new("/sys/fs/cgroup/pids");
     let root = if v1.is_dir() { v1 } else { Path::new("/sys/fs/cgroup") };
-    root.join("mareat").join(machine)
+    root.join("mareat-local").join(machine)
 }
 
 fn log_path() -> String {

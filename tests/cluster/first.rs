@@ -49,13 +49,15 @@ pub fn the_daemon_has_the_least_rights(cluster: &Cluster) -> Result<(), String> 
     let may = |verb: &str, what: &str| {
         let bundle = std::env::var("MAREA_BUNDLE").unwrap_or_else(|_| "/var/cache/marea/bundle".to_owned());
         let out = Command::new(format!("{bundle}/bin/kubectl"))
-            .args(["--kubeconfig", &own, "auth", "can-i", verb, what, "-A"])
+            .args(["--kubeconfig", &own, "auth", "can-i", verb])
+            .args(what.split(' '))
+            .arg("-A")
             .output()
             .expect("kubectl runs");
         String::from_utf8_lossy(&out.stdout).trim() == "yes"
     };
     for (verb, what) in
-        [("watch", "pods"), ("watch", "nodes"), ("patch", "nodes"), ("delete", "nodes"), ("create", "pods/eviction")]
+        [("watch", "pods"), ("watch", "nodes"), ("patch", "nodes"), ("delete", "nodes"), ("create", "pods --subresource=eviction")]
     {
         check!(may(verb, what), "the daemon may not {verb} {what}");
     }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use marea::bootstrap::plan::{BundleIndex, Piece, Plan, PlanError, plan};
+use marea::bootstrap::plan::script::survey;
+use marea::bootstrap::plan::{BundleIndex, Piece, Plan, PlanError, PlannedStep, plan};
 use marea::config::Loaded;
 use marea::model::cluster::{ClusterSpec, Pool, RecipeUse};
 use marea::model::machine::{Machine, Role};
@@ -194,4 +195,29 @@ fn what_the_bundle_lacks_or_holds_in_another_version_is_said_before_anything_run
     other.programs.get_mut("kubelet").unwrap().version = "v1.0.0".to_owned();
     let error = plan(&spec, &machines, &embedded::sources(), &other).unwrap_err();
     assert!(matches!(&error, PlanError::Version { held, .. } if held == "v1.0.0"), "{error}");
+}
+
+#[test]
+fn each_line_of_a_check_counts() {
+    let key = "a/s";
+    let answer = |check: &str| {
+        let step = PlannedStep {
+            key: key.to_owned(),
+            script: String::new(),
+            check: check.to_owned(),
+            digest: "d".to_owned(),
+            once: true,
+            fetch: None,
+            after: Vec::new(),
+            timeout: 1,
+        };
+        // The lock of the machine is left out: it stands on a line of its own.
+        let text: String = survey(&[step]).lines().filter(|l| !l.contains("flock")).map(|l| format!("{l}\n")).collect();
+        let out = std::process::Command::new("bash").args(["-c", &text]).output().unwrap();
+        String::from_utf8(out.stdout).unwrap()
+    };
+    assert_eq!(answer("true\ntrue\n"), format!("done {key}\n"));
+    assert_eq!(answer("false\ntrue\n"), format!("todo {key}\n"));
+    assert_eq!(answer("true\nfalse\n"), format!("todo {key}\n"));
+    assert_eq!(answer("false | true\ntrue\n"), format!("todo {key}\n"));
 }

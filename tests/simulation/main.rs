@@ -25,13 +25,11 @@ fn number(name: &str) -> Option<u64> {
 }
 
 fn seeds() -> std::ops::Range<u64> {
-    match number("SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => {
-            let first = number("SIM_FIRST").unwrap_or(0);
-            first..first + number("SIM_WORLDS").unwrap_or(1000)
-        }
+    if let Some(seed) = number("SIM_SEED") {
+        return seed..seed + 1;
     }
+    let first = number("SIM_FIRST").unwrap_or(0);
+    first..first + number("SIM_WORLDS").unwrap_or(1000)
 }
 
 /// Runs worlds on all cores; answers with the first that fails.

@@ -78,7 +78,9 @@ pub fn survey(steps: &[PlannedStep]) -> String {
          marea_images() {{ [ -n \"${{MAREA_IMAGES+x}}\" ] || MAREA_IMAGES=$(ctr -n k8s.io images ls -q); printf '%s\\n' \"$MAREA_IMAGES\"; }}\n\
          marea_step() {{ # KEY MARKER DIGEST ONCE CHECK\n\
          \x20 if [ \"$4\" = 0 ] && [ \"$(cat \"$2\" 2>/dev/null)\" != \"$3\" ]; then echo \"todo $1\"; return; fi\n\
-         \x20 if (set -e; eval \"$5\") >/dev/null 2>&1; then echo \"done $1\"; else echo \"todo $1\"; fi; }}\n"
+         \x20 # Not in an `if`: bash switches -e off in there, and only the last line would count.\n\
+         \x20 (eval \"$5\") >/dev/null 2>&1; rc=$?\n\
+         \x20 if [ $rc = 0 ]; then echo \"done $1\"; else echo \"todo $1\"; fi; }}\n"
     );
     for step in steps {
         // `once` without a check would never be done, so it falls back on its marker.
