@@ -126,6 +126,8 @@ pub async fn run(
             () = &mut stop => break,
             _ = beat.tick() => {
                 owner.beat()?;
+                // Counted from here: a disk on which every try takes seconds must not keep questions waiting.
+                beat.reset();
                 if watchdog {
                     tell(&[sd_notify::NotifyState::Watchdog]);
                 }

@@ -1,8 +1,6 @@
 //! The executor: does what the core decided. Every action runs in a task of its own under a limit of its
 //! own, and whatever becomes of it, also a panic, comes back as an event. It chooses nothing.
 
-mod crash;
-
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +10,6 @@ use kube::Client;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use self::crash::Crash;
 use crate::autoscaler::{Action, Event, What};
 use crate::kubernetes::drain::{self, Patience};
 use crate::metrics::Metrics;
@@ -39,10 +36,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             observe: Duration::from_secs(15),
-            power_on: Duration::from_secs(120),
-            power_off: Duration::from_secs(180),
+            power_on: Duration::from_mins(2),
+            power_off: Duration::from_mins(3),
             node: Duration::from_secs(30),
-            drain: Duration::from_secs(600),
+            drain: Duration::from_mins(10),
             observers: 16,
         }
     }
@@ -55,7 +52,6 @@ pub struct Executor {
     events: mpsc::Sender<Event>,
     metrics: Metrics,
     tasks: JoinSet<()>,
-    crash: Crash,
 }
 
 /// What the work is done with.
@@ -77,16 +73,14 @@ impl Executor {
     ) -> Self {
         let observers = Semaphore::new(limits.observers.max(1));
         let hands = Arc::new(Hands { provider, client, limits, observers });
-        Self { hands, events, metrics, tasks: JoinSet::new(), crash: Crash::planted() }
+        Self { hands, events, metrics, tasks: JoinSet::new() }
     }
 
     /// Starts the action and returns at once.
     pub fn start(&mut self, action: Action) {
         // Ended tasks are collected here, so that the set does not grow.
         while self.tasks.try_join_next().is_some() {}
-        self.crash.at("journaled", name(&action.what));
         let (hands, events, metrics) = (self.hands.clone(), self.events.clone(), self.metrics.clone());
-        let crash = self.crash.clone();
         self.tasks.spawn(async move {
             let quiet = action.what == What::Observe;
             let name = name(&action.what);
@@ -96,7 +90,6 @@ impl Executor {
                 tracing::info!(action = action.id, machine = %action.machine, reason = %action.reason, "{name}");
             }
             let (seen, error) = outcome(&hands, &action).await;
-            crash.at("done", name);
             if !quiet {
                 metrics.action_ended(name, error.is_none());
                 match &error {

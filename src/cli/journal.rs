@@ -29,11 +29,14 @@ pub enum JournalOrder {
 /// Does it.
 pub fn run(args: JournalArgs, state: &Path) -> anyhow::Result<ExitCode> {
     let JournalOrder::Verify = args.order;
-    let mut journal = Journal::open(state)?;
-    let replayed = journal.replay::<State>(autoscaler::step)?;
-    if let Some(line) = replayed.parted {
+    if !state.join("journal.db").exists() {
+        anyhow::bail!("there is no journal in {}; name a state directory with `--state`", state.display());
+    }
+    let checked = Journal::open(state)?.verify::<State>(autoscaler::step)?;
+    if let Some(line) = checked.parted {
         anyhow::bail!("line {line} does not replay to the bytes that were written: another version of Marea wrote it");
     }
-    writeln!(std::io::stdout(), "{} events since the last snapshot, each replayed to the same bytes", replayed.lines)?;
+    let (lines, snapshots) = (checked.lines, checked.snapshots);
+    writeln!(std::io::stdout(), "{lines} events and {snapshots} snapshots replayed to the same bytes")?;
     Ok(ExitCode::SUCCESS)
 }

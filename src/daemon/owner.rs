@@ -24,7 +24,7 @@ use crate::store::journal::{Journal, Line};
 /// A snapshot for readers is not made more often than this, however many events there are.
 const PUBLISH: Duration = Duration::from_millis(100);
 /// The longest sleep: the wall clock may be set meanwhile.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// The state and all that changes with it.
 pub(super) struct Owner {
@@ -225,18 +225,17 @@ impl Owner {
                 let _ = reply.send(autoscaler::why_node(&self.state, &name, now));
             }
             Ask::Machine { name, request, reply } => {
-                let answer = match self.refusal(&name, request) {
-                    Some(refusal) => Err(refusal),
-                    None => {
-                        self.take(vec![Event::Asked { machine: name.clone(), request }])?;
-                        self.publish();
-                        match self.broken.clone() {
-                            None => Ok(self.told(&name)),
-                            Some(reason) => {
-                                // An order that was refused must not be carried out once the disk has room again.
-                                self.backlog.retain(|event| !matches!(event, Event::Asked { .. }));
-                                Err(Refusal::NotNow(format!("nothing is done: {reason}")))
-                            }
+                let answer = if let Some(refusal) = self.refusal(&name, request) {
+                    Err(refusal)
+                } else {
+                    self.take(vec![Event::Asked { machine: name.clone(), request }])?;
+                    self.publish();
+                    match self.broken.clone() {
+                        None => Ok(self.told(&name)),
+                        Some(reason) => {
+                            // An order that was refused must not be carried out once the disk has room again.
+                            self.backlog.retain(|event| !matches!(event, Event::Asked { .. }));
+                            Err(Refusal::NotNow(format!("nothing is done: {reason}")))
                         }
                     }
                 };

@@ -34,7 +34,7 @@ pub async fn probe(client: &kube::Client, limit: Duration) -> Result<(), Kuberne
     match tokio::time::timeout(limit, client.request_text(request)).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(KubernetesError::of("probe of", "/readyz", &error)),
-        Err(_) => Err(unavailable(format!("no answer within {} s", limit.as_secs()))),
+        Err(_) => Err(unavailable(format!("no answer within {limit:?}"))),
     }
 }
 
@@ -54,7 +54,7 @@ pub(super) async fn call<T>(
         Err(_) => Err(KubernetesError::Unavailable {
             what,
             object: object.to_owned(),
-            reason: format!("no answer within {} s", CALL.as_secs()),
+            reason: format!("no answer within {CALL:?}"),
         }),
     }
 }

@@ -29,7 +29,7 @@ pub struct Patience {
 impl Default for Patience {
     fn default() -> Self {
         Self {
-            limit: Duration::from_secs(300),
+            limit: Duration::from_mins(5),
             first: Duration::from_millis(250),
             most: Duration::from_secs(5),
         }
@@ -66,10 +66,7 @@ pub async fn cordon(client: &Client, name: &str) -> Result<(), KubernetesError> 
 pub async fn uncordon(client: &Client, name: &str) -> Result<(), KubernetesError> {
     let nodes = Api::<Node>::all(client.clone());
     retry_conflicts(|| async {
-        let node = match call("uncordon of node", name, nodes.get_opt(name)).await? {
-            Some(node) => node,
-            None => return Ok(()),
-        };
+        let Some(node) = call("uncordon of node", name, nodes.get_opt(name)).await? else { return Ok(()) };
         if !node.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(CORDONED)) {
             return Ok(());
         }

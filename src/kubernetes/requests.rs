@@ -128,7 +128,7 @@ mod tests {
         json!({ "name": name, "restartPolicy": "Always", "resources": { "requests": { "cpu": cpu } } })
     }
 
-    fn cpu_of(spec: Value, status: Value) -> u64 {
+    fn cpu_of(spec: &Value, status: &Value) -> u64 {
         let pod: Pod = serde_json::from_value(json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "p" }, "spec": spec, "status": status,
         }))
@@ -203,7 +203,7 @@ mod tests {
                 500,
             ),
         ] {
-            assert_eq!(cpu_of(spec, state), expected, "{case}");
+            assert_eq!(cpu_of(&spec, &state), expected, "{case}");
         }
     }
 

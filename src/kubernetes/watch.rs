@@ -27,7 +27,7 @@ pub struct Timing {
     pub probe_every: Duration,
     /// How long it may take to answer.
     pub probe_limit: Duration,
-    /// How long the two first lists may take.
+    /// How long the two first lists may make no progress. A list whose answer was lost on the way waits for ever.
     pub list_limit: Duration,
     /// The first pause before the watch is begun again; it doubles up to `retry_most`.
     pub retry_first: Duration,
@@ -40,7 +40,7 @@ impl Default for Timing {
         Self {
             probe_every: Duration::from_secs(2),
             probe_limit: Duration::from_secs(3),
-            list_limit: Duration::from_secs(60),
+            list_limit: Duration::from_secs(10),
             retry_first: Duration::from_millis(250),
             retry_most: Duration::from_secs(5),
         }
@@ -100,11 +100,12 @@ async fn session(client: &Client, events: &mpsc::Sender<Event>, timing: Timing, 
                 // A server that is well and yet never finishes its lists is a lost watch too.
                 silence += timing.probe_every;
                 if !(pods.listed && nodes.listed) && silence > timing.list_limit {
-                    return Ended::Lost(format!("no complete list within {} s", timing.list_limit.as_secs()));
+                    return Ended::Lost(format!("the lists made no progress for {} s", timing.list_limit.as_secs()));
                 }
                 None
             }
             Word::Pods(event) => {
+                silence = Duration::ZERO;
                 busy.store(true, Ordering::Relaxed);
                 pods.fold(event, |pod| pod.id.clone()).map(|news| match news {
                     News::Listed(pods) => Event::PodsListed { pods },
@@ -113,6 +114,7 @@ async fn session(client: &Client, events: &mpsc::Sender<Event>, timing: Timing, 
                 })
             }
             Word::Nodes(event) => {
+                silence = Duration::ZERO;
                 busy.store(true, Ordering::Relaxed);
                 nodes.fold(event, |node| node.name.clone()).map(|news| match news {
                     News::Listed(nodes) => Event::NodesListed { nodes },

@@ -44,6 +44,8 @@ pub struct Replayed<S> {
     pub state: S,
     /// How many lines were folded.
     pub lines: u64,
+    /// How many snapshots were compared on the way.
+    pub snapshots: u64,
     /// The first line at which the fold gave other bytes than were written, when there is one: the file
     /// was written by a program that decides differently, or is damaged.
     pub parted: Option<i64>,
@@ -64,7 +66,7 @@ impl Journal {
         let path = directory.join("journal.db");
         let fault = |source| StoreError::Database { path: path.clone(), source };
         let connection = Connection::open(&path).map_err(fault)?;
-        connection.busy_timeout(Duration::from_secs(2)).map_err(fault)?;
+        connection.busy_timeout(Duration::from_millis(500)).map_err(fault)?;
         connection
             .execute_batch(&format!("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; {SCHEMA}"))
             .map_err(fault)?;
@@ -85,33 +87,86 @@ impl Journal {
         &self,
         step: impl Fn(&mut S, Timestamp, Event) -> Vec<Action>,
     ) -> Result<Replayed<S>, StoreError> {
-        let snapshot: Option<(i64, String, String)> = self
+        let snapshot: Option<Snapshot> = self
             .connection
-            .query_row("SELECT seq, state, hash FROM snapshot ORDER BY seq DESC LIMIT 1", [], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            })
+            .query_row("SELECT seq, state, hash FROM snapshot ORDER BY seq DESC LIMIT 1", [], snapshot_of)
             .optional()
             .map_err(|source| self.fault(source))?;
-        let mut replayed = Replayed { state: S::default(), lines: 0, parted: None };
+        let mut replayed = Replayed { state: S::default(), lines: 0, snapshots: 0, parted: None };
+        let from = match snapshot {
+            Some(snapshot) => self.restore(&mut replayed, &snapshot)?,
+            None => 0,
+        };
+        self.fold(&mut replayed, from, i64::MAX, &step)?;
+        Ok(replayed)
+    }
+
+    /// Folds every line that is kept, from the oldest snapshot on, and compares each later snapshot too.
+    pub fn verify<S: Serialize + DeserializeOwned + Default>(
+        &self,
+        step: impl Fn(&mut S, Timestamp, Event) -> Vec<Action>,
+    ) -> Result<Replayed<S>, StoreError> {
+        let mut replayed = Replayed { state: S::default(), lines: 0, snapshots: 0, parted: None };
+        let snapshots: Vec<Snapshot> = (|| {
+            let mut statement = self.connection.prepare("SELECT seq, state, hash FROM snapshot ORDER BY seq")?;
+            statement.query_map([], snapshot_of)?.collect::<rusqlite::Result<Vec<_>>>()
+        })()
+        .map_err(|source| self.fault(source))?;
+        let first_line: Option<i64> = self
+            .connection
+            .query_row("SELECT min(seq) FROM line", [], |row| row.get(0))
+            .map_err(|source| self.fault(source))?;
         let mut from = 0;
-        if let Some((seq, state, hash)) = snapshot {
-            if hash_of(&state) != hash {
-                return Err(self.damaged(seq, "the snapshot does not have its hash".to_owned()));
+        for snapshot in &snapshots {
+            // The oldest is what all else stands on, unless the lines go back to the very beginning.
+            if from == 0 && first_line != Some(1) {
+                from = self.restore(&mut replayed, snapshot)?;
+                continue;
             }
-            replayed.state =
-                serde_json::from_str(&state).map_err(|error| self.damaged(seq, format!("snapshot: {error}")))?;
-            from = seq;
+            self.fold(&mut replayed, from, snapshot.0, &step)?;
+            if json(&replayed.state) != snapshot.1 && replayed.parted.is_none() {
+                replayed.parted = Some(snapshot.0);
+            }
+            replayed.snapshots += 1;
+            from = snapshot.0;
         }
+        self.fold(&mut replayed, from, i64::MAX, &step)?;
+        Ok(replayed)
+    }
+
+    /// Takes the state out of a snapshot and answers with the line it stands after.
+    fn restore<S: DeserializeOwned>(
+        &self,
+        replayed: &mut Replayed<S>,
+        (seq, state, hash): &Snapshot,
+    ) -> Result<i64, StoreError> {
+        if hash_of(state) != *hash {
+            return Err(self.damaged(*seq, "the snapshot does not have its hash".to_owned()));
+        }
+        replayed.state =
+            serde_json::from_str(state).map_err(|error| self.damaged(*seq, format!("snapshot: {error}")))?;
+        Ok(*seq)
+    }
+
+    /// Folds the lines after `from` up to `to`.
+    fn fold<S: Serialize>(
+        &self,
+        replayed: &mut Replayed<S>,
+        from: i64,
+        to: i64,
+        step: &impl Fn(&mut S, Timestamp, Event) -> Vec<Action>,
+    ) -> Result<(), StoreError> {
         let mut statement = self
             .connection
-            .prepare("SELECT seq, at, event, actions, state_hash FROM line WHERE seq > ?1 ORDER BY seq")
+            .prepare(
+                "SELECT seq, at, event, actions, state_hash FROM line WHERE seq > ?1 AND seq <= ?2 ORDER BY seq",
+            )
             .map_err(|source| self.fault(source))?;
-        let mut rows = statement.query([from]).map_err(|source| self.fault(source))?;
+        let mut rows = statement.query([from, to]).map_err(|source| self.fault(source))?;
         while let Some(row) = rows.next().map_err(|source| self.fault(source))? {
-            let (seq, at, event, actions, hash): (i64, String, String, String, Option<String>) = (|| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
-            })()
-            .map_err(|source| self.fault(source))?;
+            let (seq, at, event, actions, hash): (i64, String, String, String, Option<String>) =
+                (|| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))()
+                    .map_err(|source| self.fault(source))?;
             let at: Timestamp = at.parse().map_err(|error| self.damaged(seq, format!("time: {error}")))?;
             let event: Event =
                 serde_json::from_str(&event).map_err(|error| self.damaged(seq, format!("event: {error}")))?;
@@ -122,7 +177,7 @@ impl Journal {
             }
             replayed.lines += 1;
         }
-        Ok(replayed)
+        Ok(())
     }
 
     /// Writes a batch of lines, all or none, and returns once they are on disk. `state` is the state after them.
@@ -157,8 +212,8 @@ impl Journal {
         self.since_snapshot >= LINES_PER_SNAPSHOT
     }
 
-    /// Writes the state, which must be that after the last line, and drops lines and snapshots that are
-    /// older than the snapshot before it. Those in between stay for whoever wants to know what happened.
+    /// Writes the state, which must be that after the last line. The last lines stay, as many as lie between
+    /// two snapshots, with a snapshot that they stand on: for whoever wants to know what happened.
     pub fn snapshot<S: Serialize>(&mut self, state: &S) -> Result<(), StoreError> {
         let seq = self.next - 1;
         let state = json(state);
@@ -169,8 +224,8 @@ impl Journal {
                 seq, state, hash
             ])?;
             let before: i64 = transaction.query_row(
-                "SELECT ifnull((SELECT max(seq) FROM snapshot WHERE seq < ?1), 0)",
-                [seq],
+                "SELECT ifnull((SELECT max(seq) FROM snapshot WHERE seq <= ?1), 0)",
+                [seq - i64::try_from(LINES_PER_SNAPSHOT).unwrap_or_default()],
                 |row| row.get(0),
             )?;
             transaction.execute("DELETE FROM snapshot WHERE seq < ?1", [before])?;
@@ -217,6 +272,13 @@ impl Journal {
     fn damaged(&self, seq: i64, reason: String) -> StoreError {
         StoreError::Damaged { path: self.path.clone(), seq, reason }
     }
+}
+
+/// A snapshot's line, state and hash.
+type Snapshot = (i64, String, String);
+
+fn snapshot_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Snapshot> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
 }
 
 /// What is written: serde's field order is the struct's and maps are BTreeMaps, so equal values are equal bytes.

@@ -2,6 +2,7 @@
 
 mod bundle;
 mod command_provider;
+mod daemon;
 mod fake_api;
 mod http;
 mod kubernetes;

@@ -75,6 +75,16 @@ fn a_snapshot_shortens_the_replay_and_old_lines_go() {
         .query_row("SELECT count(*) FROM line", [], |row| row.get(0))
         .unwrap();
     assert_eq!(rows, most + 3, "one snapshot's lines are kept for the curious");
+    let journal = Journal::open(directory.path()).unwrap();
+    let checked = journal.verify::<Count>(step).unwrap();
+    assert_eq!((checked.lines, checked.snapshots, checked.parted), (LINES_PER_SNAPSHOT + 3, 1, None));
+    let other = |count: &mut Count, now: Timestamp, event: Event| {
+        let actions = step(count, now, event);
+        // Decides the same and remembers something else: only the states differ.
+        count.last = None;
+        actions
+    };
+    assert!(journal.verify::<Count>(other).unwrap().parted.is_some());
 }
 
 #[test]
