@@ -4,8 +4,9 @@
 //! `docs/architecture.md` draws it):
 //!
 //! ```text
-//! 7  main
-//! 6  cli, daemon                      the edge, and the one event loop
+//! 8  main
+//! 7  cli                              the edge: the words a person types
+//! 6  daemon                           the one event loop
 //! 5  executor, bootstrap, http        doing
 //! 4  provider, kubernetes, store, metrics, bundle
 //! 3  remote, clock, config, bootstrap::plan

@@ -13,8 +13,8 @@ const FLOORS: &[(&str, u8)] = &[
     ("schedule", 1),
     ("autoscaler", 2),
     ("recipe", 2),
-    ("remote", 3),
     ("clock", 3),
+    ("remote", 3),
     ("config", 3),
     ("bootstrap::plan", 3),
     ("provider", 4),
@@ -25,10 +25,10 @@ const FLOORS: &[(&str, u8)] = &[
     ("executor", 5),
     ("bootstrap", 5),
     ("http", 5),
-    ("cli", 6),
     ("daemon", 6),
-    ("main", 7),
-    ("lib", 7),
+    ("cli", 7),
+    ("main", 8),
+    ("lib", 8),
 ];
 
 /// What floors 0 to 2 may not name: they do no I/O and read no clock.
@@ -118,7 +118,9 @@ fn every_file_has_a_floor_and_imports_go_down() {
         for import in imports(&code(text)) {
             let own = import == folder || import.starts_with(&format!("{folder}::"));
             let theirs = floor(&import).unwrap_or(99);
-            if !own && theirs >= mine {
+            // The clock stands beside whom it tells the time: everything above the pure floors may read it.
+            let clock = import.starts_with("clock") && mine >= 3;
+            if !own && !clock && theirs >= mine {
                 wrong.push(format!("{}: floor {mine} imports `{import}` of floor {theirs}", path.display()));
             }
         }

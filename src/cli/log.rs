@@ -4,9 +4,10 @@ use tracing_subscriber::EnvFilter;
 
 /// Starts logging. `MAREA_LOG` (such as `marea=debug`) wins over `-v`.
 pub fn start(verbose: u8) {
+    // The client of Kubernetes calls every retry an error; what it means for us is said by our own watch.
     let level = match verbose {
-        0 => "marea=info,warn",
-        1 => "marea=debug,info",
+        0 => "marea=info,kube_client=off,warn",
+        1 => "marea=debug,kube_client=warn,info",
         _ => "trace",
     };
     let filter = EnvFilter::try_from_env("MAREA_LOG").unwrap_or_else(|_| EnvFilter::new(level));

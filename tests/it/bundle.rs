@@ -37,8 +37,15 @@ async fn good(State(seen): State<Arc<Seen>>, headers: HeaderMap) -> Response<Bod
 async fn breaks_off(state: State<Arc<Seen>>, headers: HeaderMap) -> Response<Body> {
     if state.all.load(Ordering::SeqCst) == 0 {
         state.all.fetch_add(1, Ordering::SeqCst);
-        let pieces = [Ok(axum::body::Bytes::from(&PROGRAM[..20])), Err(std::io::Error::other("cut"))];
-        return Response::new(Body::from_stream(futures::stream::iter(pieces)));
+        let pieces = futures::stream::unfold(0, |turn| async move {
+            if turn == 0 {
+                return Some((Ok(axum::body::Bytes::from(&PROGRAM[..20])), 1));
+            }
+            // Time for the first bytes to leave.
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            Some((Err(std::io::Error::other("cut")), 2))
+        });
+        return Response::new(Body::from_stream(pieces));
     }
     good(state, headers).await
 }
