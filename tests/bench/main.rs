@@ -1,2 +1,61 @@
-//! Figures.
-fn main() {}
+//! Figures: `make bench`, or `cargo bench --bench figures -- GROUP...`. One line each on stdout:
+//! `name<TAB>value<TAB>unit<TAB>peer's value or -`; all of a full run go to docs/benchmarks.md.
+
+#![expect(clippy::unwrap_used, reason = "a program for figures: what fails ends it")]
+
+mod cluster;
+mod parser;
+
+use std::fmt::Write as _;
+
+/// One measured figure.
+struct Figure {
+    name: &'static str,
+    value: f64,
+    unit: &'static str,
+    /// What the peer needs for the same, measured in the same run.
+    peer: Option<f64>,
+    /// How it was measured.
+    how: &'static str,
+}
+
+fn main() {
+    let groups: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let wanted = |name: &str| groups.is_empty() || groups.iter().any(|g| g == name);
+    let mut figures = Vec::new();
+    if wanted("parser") {
+        figures.extend(parser::figures());
+    }
+    if wanted("cluster") {
+        if rustix::process::geteuid().is_root() {
+            figures.extend(cluster::figures());
+        } else {
+            eprintln!("group cluster is skipped: it makes machines on this computer, which needs root");
+        }
+    }
+    for f in &figures {
+        println!("{}\t{:.2}\t{}\t{}", f.name, f.value, f.unit, f.peer.map_or("-".to_owned(), |p| format!("{p:.2}")));
+    }
+    if groups.is_empty() {
+        std::fs::write("docs/benchmarks.md", page(&figures)).unwrap();
+    }
+}
+
+fn page(figures: &[Figure]) -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpu = read("/proc/cpuinfo");
+    let cpu = cpu.lines().find_map(|l| l.strip_prefix("model name")).map_or("?", |l| l.trim_start_matches([' ', '\t', ':']));
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let memory = read("/proc/meminfo").split_whitespace().nth(1).and_then(|k| k.parse::<u64>().ok()).unwrap_or(0) / 1_048_576;
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let mut text = format!(
+        "# Figures\n\nMade by `make bench` in one run; not edited by hand.\n\nMachine: {cores} cores, {cpu}, {memory} GiB, Linux {}.\n\n| figure | value | unit | peer | how |\n|---|---|---|---|---|\n",
+        kernel.trim()
+    );
+    for f in figures {
+        let peer = f.peer.map_or("-".to_owned(), |p| format!("{p:.2}"));
+        let _ = writeln!(text, "| {} | {:.2} | {} | {peer} | {} |", f.name, f.value, f.unit, f.how);
+    }
+    text.push_str("\nThe parser's peer is PyPI's `RADL` 1.3.5, on a part of the same text, in the same run.\n");
+    text
+}
