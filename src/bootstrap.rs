@@ -80,13 +80,16 @@ impl Bootstrap {
         for host in &self.plan.hosts {
             // A worker that is off and was brought to exactly this plan before needs nothing, not even power.
             let same = remembered.hosts.get(&host.machine.name) == Some(&host.digest());
-            let rests = same && host.machine.role == Role::Worker && self.provider.power(&host.machine.name).await.is_ok_and(|p| p == Power::Off);
+            let rests = same
+                && host.machine.role == Role::Worker
+                && self.provider.power(&host.machine.name).await.is_ok_and(|p| p == Power::Off);
             if rests { asleep.push(host) } else { awake.push(host) }
         }
         let board = Board::default();
         let names: Vec<&str> = awake.iter().map(|h| h.machine.name.as_str()).collect();
         progress.begin(&names);
-        let runs = awake.iter().map(|host| async { (host.machine.name.clone(), self.host(host, &board, progress).await) });
+        let runs =
+            awake.iter().map(|host| async { (host.machine.name.clone(), self.host(host, &board, progress).await) });
         let mut report = Report { skipped: asleep.iter().map(|h| h.steps.len()).sum(), ..Report::default() };
         for (name, outcome) in join_all(runs).await {
             match outcome {
@@ -129,7 +132,8 @@ impl Bootstrap {
         progress: &Progress,
     ) -> Result<(), BootstrapError> {
         let api = Api { front_end, address: self.front_end().address.clone() };
-        let good: Vec<&Machine> = awake.iter().map(|h| &h.machine).filter(|m| !report.failures.contains_key(&m.name)).collect();
+        let good: Vec<&Machine> =
+            awake.iter().map(|h| &h.machine).filter(|m| !report.failures.contains_key(&m.name)).collect();
         let kubeconfigs = async {
             let (admin, access) = futures::try_join!(api.admin_kubeconfig(), api.daemon_kubeconfig())?;
             self.folder.write("admin.kubeconfig", &admin, 0o600)?;
@@ -189,7 +193,8 @@ impl Bootstrap {
         };
         let mut names = Vec::new();
         for pool in &self.spec.pools {
-            let of_pool = self.plan.hosts.iter().filter(|h| h.machine.pool == pool.name && h.machine.role == Role::Worker);
+            let of_pool =
+                self.plan.hosts.iter().filter(|h| h.machine.pool == pool.name && h.machine.role == Role::Worker);
             let beyond = of_pool.skip(usize::try_from(pool.min).unwrap_or(usize::MAX));
             names.extend(beyond.filter(fresh).map(|h| h.machine.name.clone()));
         }

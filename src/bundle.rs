@@ -22,7 +22,9 @@ pub enum BundleError {
     #[error("{0}")]
     Manifest(String),
     /// What came is not what was pinned: it was thrown away.
-    #[error("{what}: wrong checksum\n  pinned {pinned}\n  got    {got}\nnothing was kept; the source or a mirror between is not to be trusted")]
+    #[error(
+        "{what}: wrong checksum\n  pinned {pinned}\n  got    {got}\nnothing was kept; the source or a mirror between is not to be trusted"
+    )]
     Checksum {
         /// What was fetched.
         what: String,

@@ -179,7 +179,11 @@ pub struct Millis(pub i64);
 impl<'de> Deserialize<'de> for Millis {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        millis(&text).map(Self).ok_or_else(|| serde::de::Error::custom(format!("`{text}` is no length of time; write it as \"90s\", \"10m\" or \"1h30m\"")))
+        millis(&text).map(Self).ok_or_else(|| {
+            serde::de::Error::custom(format!(
+                "`{text}` is no length of time; write it as \"90s\", \"10m\" or \"1h30m\""
+            ))
+        })
     }
 }
 
@@ -234,20 +238,29 @@ impl Loaded {
     pub fn read(path: Option<&Path>) -> Result<Self, ConfigError> {
         let Some(path) = path else { return Ok(Self::default()) };
         let file = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|e| ConfigError { file: file.clone(), line: 0, message: e.to_string() })?;
+        let text = std::fs::read_to_string(path).map_err(|e| ConfigError {
+            file: file.clone(),
+            line: 0,
+            message: e.to_string(),
+        })?;
         Self::parse(&file, &text)
     }
 
     /// Reads a text.
     pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
         let mut loaded = Self { config: Config::default(), file: file.to_owned(), text: text.to_owned() };
-        loaded.config = toml::from_str(text).map_err(|e| loaded.error(e.span().unwrap_or(0..0), e.message().to_owned()))?;
+        loaded.config =
+            toml::from_str(text).map_err(|e| loaded.error(e.span().unwrap_or(0..0), e.message().to_owned()))?;
         Ok(loaded)
     }
 
     fn error(&self, span: Range<usize>, message: String) -> ConfigError {
         let line = 1 + self.text.bytes().take(span.start).filter(|b| *b == b'\n').count();
-        ConfigError { file: if self.file.is_empty() { "(defaults)".to_owned() } else { self.file.clone() }, line, message }
+        ConfigError {
+            file: if self.file.is_empty() { "(defaults)".to_owned() } else { self.file.clone() },
+            line,
+            message,
+        }
     }
 
     /// The document's specification with this config's changes.
@@ -257,11 +270,16 @@ impl Loaded {
         }
         for entry in &self.config.pools {
             let pool = spec.pools.iter_mut().find(|p| &p.name == entry.name.get_ref());
-            let pool = pool.ok_or_else(|| self.error(entry.name.span(), format!("the document has no worker pool `{}`", entry.name.get_ref())))?;
+            let pool = pool.ok_or_else(|| {
+                self.error(entry.name.span(), format!("the document has no worker pool `{}`", entry.name.get_ref()))
+            })?;
             pool.min = entry.min.unwrap_or(pool.min);
             pool.max = entry.max.unwrap_or(pool.max);
             if pool.min > pool.max {
-                return Err(self.error(entry.name.span(), format!("pool `{}` has a min of {} above its max of {}", pool.name, pool.min, pool.max)));
+                return Err(self.error(
+                    entry.name.span(),
+                    format!("pool `{}` has a min of {} above its max of {}", pool.name, pool.min, pool.max),
+                ));
             }
         }
         Ok(spec)
@@ -285,7 +303,9 @@ impl Loaded {
         for entry in &self.config.schedules {
             let pool = entry.pool.get_ref();
             if !spec.pools.iter().any(|p| &p.name == pool) {
-                return Err(self.error(entry.pool.span(), format!("[[schedule]]: the document has no worker pool `{pool}`")));
+                return Err(
+                    self.error(entry.pool.span(), format!("[[schedule]]: the document has no worker pool `{pool}`"))
+                );
             }
             let rule = Rule {
                 pool: pool.clone(),
@@ -323,7 +343,9 @@ mod tests {
     }
 
     fn machine(name: &str, pool: &str) -> String {
-        format!("[[machine]]\nname = \"{name}\"\npool = \"{pool}\"\naddress = \"h\"\non = [\"t\"]\noff = [\"t\"]\nstatus = [\"t\"]\n")
+        format!(
+            "[[machine]]\nname = \"{name}\"\npool = \"{pool}\"\naddress = \"h\"\non = [\"t\"]\noff = [\"t\"]\nstatus = [\"t\"]\n"
+        )
     }
 
     #[test]

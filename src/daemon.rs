@@ -75,8 +75,7 @@ pub async fn run(
     let metrics = Metrics::new()?;
     let (events, mut inbox) = mpsc::channel::<Event>(CHANNEL);
     let (asks, mut questions) = mpsc::channel(64);
-    let executor =
-        Executor::new(provider.clone(), client.clone(), settings.limits, metrics.clone(), events.clone());
+    let executor = Executor::new(provider.clone(), client.clone(), settings.limits, metrics.clone(), events.clone());
     let mut owner = Owner::open(&settings, journal, executor, metrics.clone())?;
     let shared = http::Shared { view: owner.views(), asks, metrics };
 

@@ -152,7 +152,9 @@ async fn outcome(hands: &Hands, action: &Action) -> (Option<Event>, Option<Strin
     let result = match tokio::time::timeout(limit, AssertUnwindSafe(act(hands, action)).catch_unwind()).await {
         Ok(Ok(result)) => result,
         Ok(Err(panic)) => Err(format!("a mistake in Marea: panic: {}", panic_text(panic.as_ref()))),
-        Err(_) => Err(format!("{} of `{}` did not end within {} s", name(&action.what), action.machine, limit.as_secs())),
+        Err(_) => {
+            Err(format!("{} of `{}` did not end within {} s", name(&action.what), action.machine, limit.as_secs()))
+        }
     };
     match result {
         Ok(seen) => (seen, None),

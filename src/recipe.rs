@@ -212,7 +212,14 @@ pub struct Sources(pub BTreeMap<String, String>);
 
 impl Sources {
     /// Makes a finding in `file` at `span`.
-    pub fn finding(&self, file: &str, span: std::ops::Range<usize>, code: &'static str, message: String, help: &str) -> Finding {
+    pub fn finding(
+        &self,
+        file: &str,
+        span: std::ops::Range<usize>,
+        code: &'static str,
+        message: String,
+        help: &str,
+    ) -> Finding {
         let text = self.0.get(file).map_or("", String::as_str);
         let line = 1 + text.bytes().take(span.start).filter(|b| *b == b'\n').count();
         Finding {
@@ -228,7 +235,13 @@ impl Sources {
         let text = self.0.get(&file).map_or("", String::as_str);
         let recipe: Recipe = toml::from_str(text).map_err(|error| {
             let span = error.span().unwrap_or(0..0);
-            vec![self.finding(&file, span, "C0001", error.message().to_owned(), "docs/recipes.md lists what a recipe may hold")]
+            vec![self.finding(
+                &file,
+                span,
+                "C0001",
+                error.message().to_owned(),
+                "docs/recipes.md lists what a recipe may hold",
+            )]
         })?;
         let findings = self.check(&file, name, &recipe);
         if findings.is_empty() { Ok(recipe) } else { Err(findings) }
@@ -238,28 +251,58 @@ impl Sources {
         let mut found = Vec::new();
         let mut say = |span, code, message, help: &str| found.push(self.finding(file, span, code, message, help));
         if recipe.name.get_ref() != name {
-            say(recipe.name.span(), "C0002", format!("recipe `{}` stands in {file}", recipe.name.get_ref()), "name and file must agree");
+            say(
+                recipe.name.span(),
+                "C0002",
+                format!("recipe `{}` stands in {file}", recipe.name.get_ref()),
+                "name and file must agree",
+            );
         }
         let mut seen = std::collections::BTreeSet::new();
         for step in &recipe.steps {
             let title = step.name.get_ref();
             if !seen.insert(title.clone()) {
-                say(step.name.span(), "C0003", format!("two steps are named `{title}`"), "give each step a name of its own");
+                say(
+                    step.name.span(),
+                    "C0003",
+                    format!("two steps are named `{title}`"),
+                    "give each step a name of its own",
+                );
             }
             if step.files.is_empty() && step.images.is_empty() && step.run.is_none() {
-                say(step.name.span(), "C0004", format!("step `{title}` does nothing"), "give it `run`, `files` or `images`");
+                say(
+                    step.name.span(),
+                    "C0004",
+                    format!("step `{title}` does nothing"),
+                    "give it `run`, `files` or `images`",
+                );
             }
             for image in &step.images {
                 if !recipe.images.iter().any(|i| i.name.get_ref() == image.get_ref()) {
-                    say(image.span(), "C0005", format!("image `{}` is not among the recipe's images", image.get_ref()), "add an [[image]] of that name");
+                    say(
+                        image.span(),
+                        "C0005",
+                        format!("image `{}` is not among the recipe's images", image.get_ref()),
+                        "add an [[image]] of that name",
+                    );
                 }
             }
             for f in &step.files {
                 if f.content.is_some() == f.template.is_some() {
-                    say(f.path.span(), "C0006", format!("file {} needs either `content` or `template`", f.path.get_ref()), "give exactly one of them");
+                    say(
+                        f.path.span(),
+                        "C0006",
+                        format!("file {} needs either `content` or `template`", f.path.get_ref()),
+                        "give exactly one of them",
+                    );
                 }
                 if !f.path.get_ref().starts_with('/') {
-                    say(f.path.span(), "C0007", format!("file path `{}` is not absolute", f.path.get_ref()), "begin it with /");
+                    say(
+                        f.path.span(),
+                        "C0007",
+                        format!("file path `{}` is not absolute", f.path.get_ref()),
+                        "begin it with /",
+                    );
                 }
                 if u32::from_str_radix(&f.mode, 8).is_err() {
                     say(f.path.span(), "C0008", format!("mode `{}` is not octal", f.mode), "write it as \"0644\"");
@@ -267,7 +310,12 @@ impl Sources {
                 if let Some(t) = &f.template
                     && !self.0.contains_key(t.get_ref())
                 {
-                    say(t.span(), "C0009", format!("there is no template file `{}`", t.get_ref()), "it must lie beside the recipe");
+                    say(
+                        t.span(),
+                        "C0009",
+                        format!("there is no template file `{}`", t.get_ref()),
+                        "it must lie beside the recipe",
+                    );
                 }
             }
             if let Some(after) = &step.after {
@@ -276,10 +324,20 @@ impl Sources {
                         recipe.steps.iter().any(|o| o.name.get_ref() == s && o.on != On::Worker && o.name != step.name)
                     });
                 if !good {
-                    say(after.span(), "C0010", format!("`after = \"{}\"` names no step of the front-end", after.get_ref()), "write \"front-end\" or \"front-end/STEP NAME\"");
+                    say(
+                        after.span(),
+                        "C0010",
+                        format!("`after = \"{}\"` names no step of the front-end", after.get_ref()),
+                        "write \"front-end\" or \"front-end/STEP NAME\"",
+                    );
                 }
                 if step.on != On::Worker {
-                    say(after.span(), "C0011", format!("step `{title}` would wait for itself"), "`after` is for steps with on = \"worker\"");
+                    say(
+                        after.span(),
+                        "C0011",
+                        format!("step `{title}` would wait for itself"),
+                        "`after` is for steps with on = \"worker\"",
+                    );
                 }
             }
         }

@@ -57,7 +57,8 @@ pub struct Outcome {
 impl Outcome {
     /// The last `count` lines of all that was printed.
     pub fn last_lines(&self, count: usize) -> Vec<&str> {
-        let mut lines: Vec<_> = self.stdout.lines().chain(self.stderr.lines()).filter(|l| !l.trim().is_empty()).collect();
+        let mut lines: Vec<_> =
+            self.stdout.lines().chain(self.stderr.lines()).filter(|l| !l.trim().is_empty()).collect();
         lines.drain(..lines.len().saturating_sub(count));
         lines
     }
@@ -105,7 +106,8 @@ pub struct Connection {
 impl Connection {
     /// Connects once. The host's key must be the pinned one, or is pinned now if `accept_new` says so.
     pub async fn open(host: &Host, access: &Access) -> Result<Self, RemoteError> {
-        std::fs::create_dir_all(&access.control).map_err(|source| RemoteError::Local { path: access.control.clone(), source })?;
+        std::fs::create_dir_all(&access.control)
+            .map_err(|source| RemoteError::Local { path: access.control.clone(), source })?;
         let mut builder = SessionBuilder::default();
         builder
             .user(host.user.clone())
@@ -208,7 +210,11 @@ impl Connection {
             Ok(Err(error)) => return Err(broken(chain(&error))),
             Ok(Ok(status)) => status.code().unwrap_or(137),
         };
-        Ok(Outcome { code, stdout: String::from_utf8_lossy(&out).into_owned(), stderr: String::from_utf8_lossy(&err).into_owned() })
+        Ok(Outcome {
+            code,
+            stdout: String::from_utf8_lossy(&out).into_owned(),
+            stderr: String::from_utf8_lossy(&err).into_owned(),
+        })
     }
 
     /// Closes the connection.

@@ -1,5 +1,18 @@
 //! Tidy: what holds the house up is checked here, so that it needs no memory and no review.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
+    clippy::unused_self,
+    clippy::zombie_processes,
+    clippy::needless_for_each,
+    unreachable_pub,
+    reason = "a test program: it may fail and speak"
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -84,7 +84,11 @@ fn started(state: &mut State, now: Timestamp, machines: Vec<Machine>, policy: Po
         tracked.errors = 0;
         tracked.must_observe = tracked.machine.role == Role::Worker;
         if tracked.machine.role == Role::FrontEnd {
-            tracked.enter(Phase::On { idle_since: None, unready_since: None }, now, "the front-end is never powered off");
+            tracked.enter(
+                Phase::On { idle_since: None, unready_since: None },
+                now,
+                "the front-end is never powered off",
+            );
         }
         state.machines.insert(name, tracked);
     }
@@ -134,7 +138,9 @@ fn contradicts(phase: &Phase, power: Power) -> bool {
     match phase {
         Phase::Unknown | Phase::PoweringOn { .. } | Phase::PoweringOff { .. } => false,
         Phase::Off | Phase::DeletingNode { .. } | Phase::Failed { .. } => power == Power::On,
-        Phase::On { .. } | Phase::Cordoning | Phase::Looking | Phase::Draining | Phase::Uncordoning => power == Power::Off,
+        Phase::On { .. } | Phase::Cordoning | Phase::Looking | Phase::Draining | Phase::Uncordoning => {
+            power == Power::Off
+        }
     }
 }
 

@@ -56,7 +56,9 @@ fn move_on(tracked: &mut Tracked, sight: &Sight<'_>) {
                 tracked.must_observe = true;
             } else if sight.nodes_fresh && sight.node.is_none() && tracked.in_flight.is_none() {
                 match rest_until {
-                    Some(retry_at) => tracked.enter(Phase::Failed { retry_at }, now, tracked.trouble.clone().unwrap_or_default()),
+                    Some(retry_at) => {
+                        tracked.enter(Phase::Failed { retry_at }, now, tracked.trouble.clone().unwrap_or_default());
+                    }
                     None => tracked.enter(Phase::Off, now, "powered off"),
                 }
             }
@@ -277,11 +279,17 @@ fn wanted(tracked: &Tracked, node: Option<&Node>, load: &Load, fresh: bool, node
     match &tracked.phase {
         Phase::Unknown => Some(What::Observe),
         Phase::PoweringOn { issued: false, .. } => managed(tracked).then_some(What::PowerOn),
-        Phase::PoweringOn { issued: true, .. } | Phase::Off | Phase::On { .. } | Phase::Looking | Phase::Failed { .. } => None,
+        Phase::PoweringOn { issued: true, .. }
+        | Phase::Off
+        | Phase::On { .. }
+        | Phase::Looking
+        | Phase::Failed { .. } => None,
         Phase::Cordoning => fresh.then_some(What::Cordon),
         Phase::Draining => (fresh && !load.work.is_empty()).then(|| What::Drain { pods: load.work.clone() }),
         Phase::Uncordoning => Some(What::Uncordon),
         Phase::PoweringOff { how, .. } => (fresh && managed(tracked)).then_some(What::PowerOff { how: *how }),
-        Phase::DeletingNode { .. } => node.filter(|_| nodes_fresh).map(|node| What::DeleteNode { uid: node.uid.clone() }),
+        Phase::DeletingNode { .. } => {
+            node.filter(|_| nodes_fresh).map(|node| What::DeleteNode { uid: node.uid.clone() })
+        }
     }
 }

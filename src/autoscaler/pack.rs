@@ -60,7 +60,8 @@ pub(super) fn choose(
     limits: &Limits,
     refused: impl Fn(&Pod, &str) -> bool,
 ) -> Vec<usize> {
-    let lets_on = |pod: &Pod, place: &Place<'_>| first_failing_static(pod, place).is_none() && !refused(pod, place.name);
+    let lets_on =
+        |pod: &Pod, place: &Place<'_>| first_failing_static(pod, place).is_none() && !refused(pod, place.name);
     let allows = |pod: &&Pod| candidates.iter().map(|one| lets_on(pod, &one.place)).collect();
     let allows: Vec<Vec<bool>> = pods.iter().map(allows).collect();
     let problem = Problem { pods, candidates, allows, limits };
@@ -105,7 +106,9 @@ impl Problem<'_, '_> {
         let mut places: Vec<Place<'_>> = set.iter().map(|index| self.candidates[*index].place.clone()).collect();
         let mut count = 0;
         for (pod, lets_on) in self.pods.iter().zip(&self.allows) {
-            let fits = |(index, place): &(&usize, &mut Place<'_>)| lets_on[**index] && first_failing_dynamic(pod, place).is_none();
+            let fits = |(index, place): &(&usize, &mut Place<'_>)| {
+                lets_on[**index] && first_failing_dynamic(pod, place).is_none()
+            };
             if let Some((_, place)) = set.iter().zip(places.iter_mut()).find(fits) {
                 place.take(pod);
                 count += 1;

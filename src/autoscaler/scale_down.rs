@@ -79,7 +79,9 @@ pub(super) fn stays(state: &State, view: &View, tracked: &Tracked, now: Timestam
         }
         let place = view.place(name, &tracked.machine.shape, false);
         let wants = |pod: &&Pod| {
-            (is_demand(pod) || is_young(pod, now)) && first_failing_filter(pod, &place).is_none() && !doubted(state, &pod.id, name, now)
+            (is_demand(pod) || is_young(pod, now))
+                && first_failing_filter(pod, &place).is_none()
+                && !doubted(state, &pod.id, name, now)
         };
         if let Some(pod) = state.pods.values().find(wants) {
             return Some(Stays::Wanted(pod.id.to_string()));

@@ -56,9 +56,10 @@ pub(super) fn minimums(policy: &Policy, now: Timestamp, until: &mut Option<Times
 /// True while the power of some machine has yet to be seen for the first time: it may well be on, and what
 /// is wanted may be there already. A provider that does not answer holds nothing up for long.
 fn finding_out(state: &State, now: Timestamp) -> bool {
-    state.machines.values().any(|tracked| {
-        tracked.phase == Phase::Unknown && now < after(tracked.since, state.policy.observe_ms)
-    })
+    state
+        .machines
+        .values()
+        .any(|tracked| tracked.phase == Phase::Unknown && now < after(tracked.since, state.policy.observe_ms))
 }
 
 fn grant_wishes(state: &mut State, now: Timestamp) {
@@ -102,9 +103,7 @@ pub(super) fn due(policy: &Policy, batch: Batch) -> Timestamp {
 /// The waiting pods in the order that they are given places: by priority, big ones first, then by age.
 fn in_order(state: &State) -> Vec<&Pod> {
     let mut pods: Vec<&Pod> = state.pods.values().filter(|pod| is_demand(pod)).collect();
-    pods.sort_by(|a, b| {
-        (b.priority, size(b), a.created, &a.id).cmp(&(a.priority, size(a), b.created, &b.id))
-    });
+    pods.sort_by(|a, b| (b.priority, size(b), a.created, &a.id).cmp(&(a.priority, size(a), b.created, &b.id)));
     pods
 }
 
@@ -132,7 +131,13 @@ pub(super) fn forget_young_doubts(state: &mut State, now: Timestamp) {
 }
 
 /// Gives each pod the first place that it fits; answers with those that got none.
-fn place<'a>(state: &State, now: Timestamp, pods: Vec<&'a Pod>, places: &mut [Place<'_>], mut note: impl FnMut(&Pod, &str)) -> Vec<&'a Pod> {
+fn place<'a>(
+    state: &State,
+    now: Timestamp,
+    pods: Vec<&'a Pod>,
+    places: &mut [Place<'_>],
+    mut note: impl FnMut(&Pod, &str),
+) -> Vec<&'a Pod> {
     let mut left = Vec::new();
     for pod in pods {
         let fits = |place: &&mut Place<'_>| {
@@ -188,7 +193,11 @@ fn can_turn_back(tracked: &Tracked) -> bool {
 
 /// True for an off machine that may be powered on.
 pub(super) fn is_candidate(tracked: &Tracked) -> bool {
-    tracked.phase == Phase::Off && tracked.is_ours() && !tracked.must_observe && tracked.in_flight.is_none() && tracked.wish.is_none()
+    tracked.phase == Phase::Off
+        && tracked.is_ours()
+        && !tracked.must_observe
+        && tracked.in_flight.is_none()
+        && tracked.wish.is_none()
 }
 
 /// Keeps every machine on its way off that a waiting pod fits: it is on, and worth more than a boot. That
@@ -214,9 +223,15 @@ fn meet_demand(state: &mut State, view: &View, now: Timestamp) {
     let chosen = {
         let state = &*state;
         let mut ready = ready_places(state, view);
-        let left = place(state, now, in_order(state), &mut ready, |pod, node| beside.push((pod.id.clone(), node.to_owned())));
+        let left =
+            place(state, now, in_order(state), &mut ready, |pod, node| beside.push((pod.id.clone(), node.to_owned())));
         let future = |wanted: &dyn Fn(&Tracked) -> bool| -> Vec<Place<'_>> {
-            state.machines.values().filter(|tracked| wanted(tracked)).map(|tracked| view.future(state, tracked)).collect()
+            state
+                .machines
+                .values()
+                .filter(|tracked| wanted(tracked))
+                .map(|tracked| view.future(state, tracked))
+                .collect()
         };
         let mut booting = future(&|tracked| boots(tracked, now));
         let left = place(state, now, left, &mut booting, |_, _| {});
@@ -256,7 +271,9 @@ fn wake(state: &State, view: &View, now: Timestamp, left: &[&Pod]) -> Vec<(Strin
     // A pod that fits no machine even alone, or that the scheduler refused on each, is named by `why` and
     // left out here: it must not hold up another.
     let fits = |pod: &&Pod| {
-        candidates.iter().any(|one| first_failing_filter(pod, &one.place).is_none() && !doubted(state, &pod.id, one.place.name, now))
+        candidates
+            .iter()
+            .any(|one| first_failing_filter(pod, &one.place).is_none() && !doubted(state, &pod.id, one.place.name, now))
     };
     let pods: Vec<&Pod> = left.iter().copied().filter(fits).collect();
     if pods.is_empty() {

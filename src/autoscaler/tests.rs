@@ -27,7 +27,10 @@ fn time(ms: i64) -> Timestamp {
 }
 
 fn shape(cpu: u64) -> Shape {
-    Shape { allocatable: Resources { cpu_milli: cpu, memory: 8 << 30, pods: 10, ..Resources::default() }, ..Shape::default() }
+    Shape {
+        allocatable: Resources { cpu_milli: cpu, memory: 8 << 30, pods: 10, ..Resources::default() },
+        ..Shape::default()
+    }
 }
 
 fn machine(name: &str, cpu: u64) -> Machine {
@@ -275,7 +278,8 @@ fn daemon_sets_take_their_part_of_a_machine() {
 
 #[test]
 fn a_window_raises_the_minimum() {
-    let rule = Rule { pool: "w".into(), cron: "0 1 * * *".into(), timezone: "UTC".into(), duration_ms: 600_000, min: 1 };
+    let rule =
+        Rule { pool: "w".into(), cron: "0 1 * * *".into(), timezone: "UTC".into(), duration_ms: 600_000, min: 1 };
     let mut rig = Rig::new(&[("a", 2000)], Policy { schedule: vec![rule], ..quick() });
     // The rig starts at midnight.
     assert_eq!(rig.wait(3_599_000), []);
@@ -324,7 +328,9 @@ fn an_old_node_is_no_proof_of_a_boot() {
 
 #[test]
 fn a_restart_boots_nothing_twice() {
-    for (done, really, expected) in [(true, Power::On, "powering-on"), (false, Power::On, "powering-on"), (false, Power::Off, "off")] {
+    for (done, really, expected) in
+        [(true, Power::On, "powering-on"), (false, Power::On, "powering-on"), (false, Power::Off, "off")]
+    {
         let mut rig = Rig::new(&[("a", 2000)], Policy::default());
         rig.apply(pod("p", 500));
         rig.wait(1000);

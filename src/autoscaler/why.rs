@@ -80,7 +80,11 @@ pub fn why_pod(state: &State, id: &PodId, now: Timestamp) -> Why {
         let others = state.nodes.values().filter(|node| !state.machines.contains_key(&node.name));
         because.extend(others.map(|node| {
             let place = view.place(&node.name, &node.shape, node.cordoned);
-            Why::line(format!("{}: {}", node.name, fit(pod, &place).unwrap_or_else(|| "it fits; the scheduler may place it".to_owned())))
+            Why::line(format!(
+                "{}: {}",
+                node.name,
+                fit(pod, &place).unwrap_or_else(|| "it fits; the scheduler may place it".to_owned())
+            ))
         }));
     }
     Why { text: format!("pod {id} {head}"), because }
@@ -96,7 +100,9 @@ fn pod_head(state: &State, pod: &Pod, now: Timestamp) -> String {
         (_, _) if pod.deleting => "is being deleted".to_owned(),
         (_, Some(node)) => format!("is on {node}"),
         (_, None) if pod.gated => "has scheduling gates: it is not demand yet".to_owned(),
-        (_, None) if matches!(pod.owner, Owner::DaemonSet(_) | Owner::Mirror) => "belongs to a node: no machine is powered on for it".to_owned(),
+        (_, None) if matches!(pod.owner, Owner::DaemonSet(_) | Owner::Mirror) => {
+            "belongs to a node: no machine is powered on for it".to_owned()
+        }
         (_, None) if !pod.unschedulable => "has not been judged by the scheduler yet".to_owned(),
         (_, None) => match state.batch {
             Some(batch) => format!("waits; what to power on is decided in {}", until(due(&state.policy, batch), now)),
@@ -112,7 +118,10 @@ fn fit(pod: &Pod, place: &Place<'_>) -> Option<String> {
 /// What one machine is to one waiting pod.
 fn verdict(state: &State, view: &View, tracked: &Tracked, pod: &Pod, now: Timestamp) -> String {
     let name = &tracked.machine.name;
-    let on = matches!(tracked.phase, Phase::On { .. } | Phase::Cordoning | Phase::Looking | Phase::Draining | Phase::Uncordoning);
+    let on = matches!(
+        tracked.phase,
+        Phase::On { .. } | Phase::Cordoning | Phase::Looking | Phase::Draining | Phase::Uncordoning
+    );
     // A machine that could not host it even when empty is said to be so first: no waiting will help.
     let empty = view.future(state, tracked);
     let place = if on { view.place(name, &tracked.machine.shape, false) } else { empty };
@@ -129,7 +138,11 @@ fn verdict(state: &State, view: &View, tracked: &Tracked, pod: &Pod, now: Timest
 fn describe(state: &State, view: &View, tracked: &Tracked, now: Timestamp) -> String {
     let disabled = if tracked.disabled { "disabled by a person; " } else { "" };
     let trouble = tracked.trouble.as_ref().map(|trouble| format!(" (last: {trouble})")).unwrap_or_default();
-    let paused = tracked.not_before.filter(|time| now < *time).map(|time| format!("; tried again in {}", until(time, now))).unwrap_or_default();
+    let paused = tracked
+        .not_before
+        .filter(|time| now < *time)
+        .map(|time| format!("; tried again in {}", until(time, now)))
+        .unwrap_or_default();
     let text = match &tracked.phase {
         Phase::Unknown => format!("its power has not been seen yet{trouble}{paused}"),
         Phase::Off if is_candidate(tracked) => format!("off; it may be powered on{trouble}"),
@@ -138,8 +151,12 @@ fn describe(state: &State, view: &View, tracked: &Tracked, now: Timestamp) -> St
             format!("booting, because {}; it must be Ready within {}", tracked.reason, until(*deadline, now))
         }
         Phase::PoweringOn { .. } => format!("booting, too late{trouble}"),
-        Phase::On { unready_since: Some(since), .. } => format!("on, but its node has not been Ready for {}{trouble}", until(now, *since)),
-        Phase::On { .. } if tracked.machine.role == Role::FrontEnd => "on; the front-end is never powered off".to_owned(),
+        Phase::On { unready_since: Some(since), .. } => {
+            format!("on, but its node has not been Ready for {}{trouble}", until(now, *since))
+        }
+        Phase::On { .. } if tracked.machine.role == Role::FrontEnd => {
+            "on; the front-end is never powered off".to_owned()
+        }
         Phase::On { .. } => keeps_on(state, view, tracked, now),
         Phase::Cordoning => format!("being cordoned, because {}{trouble}{paused}", tracked.reason),
         Phase::Looking => format!("cordoned and watched, because {}", tracked.reason),
@@ -152,7 +169,12 @@ fn describe(state: &State, view: &View, tracked: &Tracked, now: Timestamp) -> St
         Phase::PoweringOff { .. } => format!("powering off, because {}{trouble}{paused}", tracked.reason),
         Phase::DeletingNode { .. } => format!("off; its node is being deleted{paused}"),
         Phase::Failed { retry_at } => {
-            format!("failed {} times: {}; tried again in {}", tracked.failures, tracked.trouble.as_deref().unwrap_or("unknown"), until(*retry_at, now))
+            format!(
+                "failed {} times: {}; tried again in {}",
+                tracked.failures,
+                tracked.trouble.as_deref().unwrap_or("unknown"),
+                until(*retry_at, now)
+            )
         }
     };
     format!("{disabled}{text}")
@@ -166,7 +188,9 @@ fn keeps_on(state: &State, view: &View, tracked: &Tracked, now: Timestamp) -> St
     }
     match (stays(state, view, tracked, now), &load.work[..]) {
         (_, [only]) if tracked.wish.is_none() => format!("on; pod {only} is on it"),
-        (_, [first, rest @ ..]) if tracked.wish.is_none() => format!("on; pod {first} and {} more are on it", rest.len()),
+        (_, [first, rest @ ..]) if tracked.wish.is_none() => {
+            format!("on; pod {first} and {} more are on it", rest.len())
+        }
         (Some(Stays::Until(time)), _) => format!("idle; goes off in {}", until(time, now)),
         (Some(Stays::Cordoned), _) => "on, cordoned by a person: it is left alone".to_owned(),
         (Some(Stays::Wanted(pod)), _) => format!("idle, kept on because pod {pod} waits and fits it"),
@@ -187,9 +211,8 @@ pub fn why_node(state: &State, name: &str, now: Timestamp) -> Why {
             None => format!("there is no machine or node {name}"),
         });
     };
-    let mut because = vec![
-        Why::line(format!("in this state for {}, because {}", until(now, tracked.since), tracked.reason)),
-    ];
+    let mut because =
+        vec![Why::line(format!("in this state for {}, because {}", until(now, tracked.since), tracked.reason))];
     if let Some(flight) = &tracked.in_flight {
         because.push(Why::line(format!("{} has been under way for {}", flight.what, until(now, flight.since))));
     }
@@ -211,7 +234,8 @@ pub fn why_node(state: &State, name: &str, now: Timestamp) -> Why {
     let pool = &tracked.machine.pool;
     if tracked.machine.role == Role::Worker {
         let up = state.machines.values().filter(|other| other.machine.pool == *pool && counts(other, now)).count();
-        because.push(Why::line(format!("pool {pool} has {up} on or coming and keeps at least {}", state.minimum(pool))));
+        because
+            .push(Why::line(format!("pool {pool} has {up} on or coming and keeps at least {}", state.minimum(pool))));
     }
     because.extend(tracked.trouble.iter().map(|trouble| Why::line(format!("last trouble: {trouble}"))));
     because.extend(view.load(name).work.iter().map(|pod| Why::line(format!("pod {pod} is on it"))));
@@ -223,7 +247,9 @@ pub fn unplaceable(state: &State, now: Timestamp) -> Vec<Why> {
     let view = View::of(state);
     let ready = ready_places(state, &view);
     let hopeless = |pod: &&Pod| {
-        let alone = |tracked: &Tracked| first_failing_filter(pod, &Place::empty(&tracked.machine.name, &tracked.machine.shape)).is_some();
+        let alone = |tracked: &Tracked| {
+            first_failing_filter(pod, &Place::empty(&tracked.machine.name, &tracked.machine.shape)).is_some()
+        };
         state.machines.values().all(alone) && ready.iter().all(|place| first_failing_filter(pod, place).is_some())
     };
     state.pods.values().filter(|pod| is_demand(pod)).filter(hopeless).map(|pod| why_pod(state, &pod.id, now)).collect()

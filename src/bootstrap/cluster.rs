@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::progress::Progress;
 use super::plan::script::quote;
+use super::progress::Progress;
 use crate::model::machine::Machine;
 use crate::model::node::{Effect, Shape, Taint};
 use crate::model::resources::{Resources, quantity, quantity_milli};
@@ -58,7 +58,11 @@ impl Api<'_> {
             "{{\nset -eu\nexport PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin KUBECONFIG=/etc/kubernetes/admin.conf\n{script}\n}} </dev/null\n"
         );
         let outcome = self.front_end.run(&text, Duration::from_secs(60)).await?;
-        if outcome.code == 0 { Ok(outcome.stdout) } else { Err(ClusterError::Refused { what, output: outcome.stderr.trim().to_owned() }) }
+        if outcome.code == 0 {
+            Ok(outcome.stdout)
+        } else {
+            Err(ClusterError::Refused { what, output: outcome.stderr.trim().to_owned() })
+        }
     }
 
     /// The administrator's kubeconfig.
@@ -90,9 +94,14 @@ impl Api<'_> {
         let began = crate::clock::monotonic();
         let mut found = Nodes::default();
         loop {
-            let list: Value = serde_json::from_str(&self.kubectl("listing nodes", "kubectl get nodes -o json").await?).unwrap_or_default();
-            let nodes: BTreeMap<&str, &Value> =
-                list["items"].as_array().into_iter().flatten().filter_map(|n| Some((n["metadata"]["name"].as_str()?, n))).collect();
+            let list: Value = serde_json::from_str(&self.kubectl("listing nodes", "kubectl get nodes -o json").await?)
+                .unwrap_or_default();
+            let nodes: BTreeMap<&str, &Value> = list["items"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|n| Some((n["metadata"]["name"].as_str()?, n)))
+                .collect();
             found.missing.clear();
             for machine in machines {
                 let name = &machine.name;
@@ -115,7 +124,9 @@ impl Api<'_> {
     /// Deletes Node objects; those that are gone already are no error.
     pub async fn delete_nodes(&self, names: &[String]) -> Result<(), ClusterError> {
         let words: Vec<String> = names.iter().map(|n| quote(n)).collect();
-        self.kubectl("deleting nodes", &format!("kubectl delete node --ignore-not-found {}", words.join(" "))).await.map(drop)
+        self.kubectl("deleting nodes", &format!("kubectl delete node --ignore-not-found {}", words.join(" ")))
+            .await
+            .map(drop)
     }
 }
 

@@ -55,12 +55,16 @@ pub enum FolderError {
 impl Folder {
     /// Opens the folder, made if there is none, for its owner only.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
-        let path = std::path::absolute(path).map_err(|source| FolderError::Io { what: "resolve", path: path.to_owned(), source })?;
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&path)
-            .map_err(|source| FolderError::Io { what: "make", path: path.clone(), source })?;
+        let path = std::path::absolute(path).map_err(|source| FolderError::Io {
+            what: "resolve",
+            path: path.to_owned(),
+            source,
+        })?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(|source| FolderError::Io {
+            what: "make",
+            path: path.clone(),
+            source,
+        })?;
         Ok(Self(path))
     }
 
@@ -104,7 +108,9 @@ impl Folder {
     pub fn log(&self, host: &str, text: &str) {
         let folder = self.0.join("log");
         let _unwritable = std::fs::create_dir_all(&folder);
-        if let Ok(mut file) = OpenOptions::new().create(true).append(true).mode(0o600).open(folder.join(format!("{host}.log"))) {
+        if let Ok(mut file) =
+            OpenOptions::new().create(true).append(true).mode(0o600).open(folder.join(format!("{host}.log")))
+        {
             let _unwritable = file.write_all(text.as_bytes());
         }
     }

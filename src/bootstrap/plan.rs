@@ -10,7 +10,6 @@ use std::fmt;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-
 use crate::model::cluster::{ClusterSpec, Pool};
 use crate::model::machine::{Machine, Role};
 use crate::recipe::merge::{Resolved, resolve};
@@ -110,7 +109,10 @@ impl Secrets {
 
     /// Takes every secret out of `text`.
     pub fn hide(&self, text: &str) -> String {
-        self.0.iter().filter(|(_, v)| !v.is_empty()).fold(text.to_owned(), |text, (placeholder, value)| text.replace(value, placeholder))
+        self.0
+            .iter()
+            .filter(|(_, v)| !v.is_empty())
+            .fold(text.to_owned(), |text, (placeholder, value)| text.replace(value, placeholder))
     }
 }
 
@@ -134,7 +136,9 @@ pub enum PlanError {
         name: String,
     },
     /// The bundle holds another version.
-    #[error("recipe `{recipe}` is to be version {asked}, and the bundle holds `{name}` {held}: change the document, or build another bundle")]
+    #[error(
+        "recipe `{recipe}` is to be version {asked}, and the bundle holds `{name}` {held}: change the document, or build another bundle"
+    )]
     Version {
         /// Whose.
         recipe: String,
@@ -162,8 +166,16 @@ struct Context<'a> {
 }
 
 /// Makes the plan.
-pub fn plan(spec: &ClusterSpec, machines: &[Machine], sources: &Sources, bundle: &BundleIndex) -> Result<Plan, PlanError> {
-    let front_end = machines.iter().find(|m| m.role == Role::FrontEnd).ok_or_else(|| PlanError::NoPool(spec.front_end.name.clone()))?;
+pub fn plan(
+    spec: &ClusterSpec,
+    machines: &[Machine],
+    sources: &Sources,
+    bundle: &BundleIndex,
+) -> Result<Plan, PlanError> {
+    let front_end = machines
+        .iter()
+        .find(|m| m.role == Role::FrontEnd)
+        .ok_or_else(|| PlanError::NoPool(spec.front_end.name.clone()))?;
     let mut secrets = Secrets::default();
     let mut hosts = Vec::new();
     let mut order: Vec<&Machine> = machines.iter().collect();
@@ -174,8 +186,17 @@ pub fn plan(spec: &ClusterSpec, machines: &[Machine], sources: &Sources, bundle:
         let mut host = HostPlan { machine: machine.clone(), pieces: BTreeSet::new(), steps: Vec::new() };
         for one in resolve(sources, &pool.recipes).map_err(PlanError::Recipes)? {
             let shown = hide(&one, &mut secrets);
-            let context = Context { cluster: spec, machine, machines, front_end, pool, parameters: &shown, bundle: BUNDLE_ON_MACHINE };
-            Recipes { sources, bundle, secrets: &secrets, role: machine.role, one: &one, context: &context }.add(&mut host)?;
+            let context = Context {
+                cluster: spec,
+                machine,
+                machines,
+                front_end,
+                pool,
+                parameters: &shown,
+                bundle: BUNDLE_ON_MACHINE,
+            };
+            Recipes { sources, bundle, secrets: &secrets, role: machine.role, one: &one, context: &context }
+                .add(&mut host)?;
         }
         hosts.push(host);
     }
@@ -222,7 +243,12 @@ impl Recipes<'_> {
         self.one.recipe.name.get_ref()
     }
 
-    fn piece<'b>(&self, from: &'b BTreeMap<String, Piece>, what: &'static str, name: &str) -> Result<&'b Piece, PlanError> {
+    fn piece<'b>(
+        &self,
+        from: &'b BTreeMap<String, Piece>,
+        what: &'static str,
+        name: &str,
+    ) -> Result<&'b Piece, PlanError> {
         from.get(name).ok_or_else(|| PlanError::Missing { recipe: self.name().to_owned(), what, name: name.to_owned() })
     }
 
@@ -241,7 +267,11 @@ impl Recipes<'_> {
                 return Err(PlanError::Version { recipe, asked: asked.clone(), name, held: piece.version.clone() });
             }
             host.pieces.insert(piece.clone());
-            links.push(script::Link { target: format!("{BUNDLE_ON_MACHINE}/{}", piece.path), path: a.path.clone(), sha256: piece.sha256.clone() });
+            links.push(script::Link {
+                target: format!("{BUNDLE_ON_MACHINE}/{}", piece.path),
+                path: a.path.clone(),
+                sha256: piece.sha256.clone(),
+            });
         }
         if !links.is_empty() {
             host.steps.push(self.finish("programs", script::link(&links), script::linked(&links), None));
@@ -298,9 +328,16 @@ impl Recipes<'_> {
     fn finish(&self, title: &str, body: String, check: String, step: Option<&Step>) -> PlannedStep {
         let secret = self.secrets.reveal(&body);
         let recipe = &self.one.recipe;
-        let after = step.and_then(|s| s.after.as_ref()).map_or_else(Vec::new, |after| match after.get_ref().strip_prefix("front-end/") {
-            Some(name) => vec![format!("{}/{name}", self.name())],
-            None => recipe.steps.iter().filter(|s| s.on != On::Worker).map(|s| format!("{}/{}", self.name(), s.name.get_ref())).collect(),
+        let after = step.and_then(|s| s.after.as_ref()).map_or_else(Vec::new, |after| {
+            match after.get_ref().strip_prefix("front-end/") {
+                Some(name) => vec![format!("{}/{name}", self.name())],
+                None => recipe
+                    .steps
+                    .iter()
+                    .filter(|s| s.on != On::Worker)
+                    .map(|s| format!("{}/{}", self.name(), s.name.get_ref()))
+                    .collect(),
+            }
         });
         PlannedStep {
             key: format!("{}/{title}", self.name()),
@@ -332,8 +369,23 @@ impl fmt::Display for Plan {
         for host in &self.hosts {
             let m = &host.machine;
             let bytes: u64 = host.pieces.iter().map(|p| p.size).sum();
-            writeln!(f, "# {} ({}, pool {}) at {}@{}:{}", m.name, script::role(m.role), m.pool, m.user, m.address, m.port)?;
-            writeln!(f, "#   {} steps; reads {} files of the bundle, {} MB", host.steps.len(), host.pieces.len(), bytes / 1_000_000)?;
+            writeln!(
+                f,
+                "# {} ({}, pool {}) at {}@{}:{}",
+                m.name,
+                script::role(m.role),
+                m.pool,
+                m.user,
+                m.address,
+                m.port
+            )?;
+            writeln!(
+                f,
+                "#   {} steps; reads {} files of the bundle, {} MB",
+                host.steps.len(),
+                host.pieces.len(),
+                bytes / 1_000_000
+            )?;
             for (n, step) in host.steps.iter().enumerate() {
                 writeln!(f, "## {}. {} (at most {} s)", n + 1, step.key, step.timeout)?;
                 if !step.after.is_empty() {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::plan::{BUNDLE_ON_MACHINE, HostPlan, PlannedStep, script};
 use super::Bootstrap;
+use super::plan::{BUNDLE_ON_MACHINE, HostPlan, PlannedStep, script};
 use super::progress::Progress;
 use crate::model::machine::Role;
 use crate::provider::ProviderError;
@@ -107,12 +107,22 @@ impl Board {
 }
 
 /// Takes one machine from whatever state it is in to the end of its plan.
-pub(super) async fn host(all: &Bootstrap, plan: &HostPlan, board: &Board, progress: &Progress) -> Result<HostRun, RunError> {
+pub(super) async fn host(
+    all: &Bootstrap,
+    plan: &HostPlan,
+    board: &Board,
+    progress: &Progress,
+) -> Result<HostRun, RunError> {
     let machine = &plan.machine;
     let name = machine.name.as_str();
     progress.say(name, "powering on");
     all.provider.power_on(name).await?;
-    let host = Host { name: machine.name.clone(), address: machine.address.clone(), port: machine.port, user: machine.user.clone() };
+    let host = Host {
+        name: machine.name.clone(),
+        address: machine.address.clone(),
+        port: machine.port,
+        user: machine.user.clone(),
+    };
     progress.say(name, "waiting for SSH");
     let connection = Arc::new(Connection::wait(&host, &all.access, Duration::from_secs(all.boot_timeout)).await?);
     let front_end = machine.role == Role::FrontEnd;
@@ -157,13 +167,20 @@ async fn survey(connection: &Connection, plan: &HostPlan) -> Result<BTreeSet<Str
 async fn bring(all: &Bootstrap, plan: &HostPlan, connection: &Connection) -> Result<(), RunError> {
     let sees = connection.run(&format!("mountpoint -q {BUNDLE_ON_MACHINE}\n"), Duration::from_secs(20)).await?;
     if sees.code != 0 {
-        let files: Vec<Push> = plan.pieces.iter().map(|p| Push { path: p.path.clone(), sha256: p.sha256.clone() }).collect();
+        let files: Vec<Push> =
+            plan.pieces.iter().map(|p| Push { path: p.path.clone(), sha256: p.sha256.clone() }).collect();
         connection.push(&all.bundle, BUNDLE_ON_MACHINE, &files).await?;
     }
     Ok(())
 }
 
-async fn one(all: &Bootstrap, step: &PlannedStep, connection: &Connection, board: &Board, name: &str) -> Result<(), RunError> {
+async fn one(
+    all: &Bootstrap,
+    step: &PlannedStep,
+    connection: &Connection,
+    board: &Board,
+    name: &str,
+) -> Result<(), RunError> {
     let began = crate::clock::monotonic();
     let limit = Duration::from_secs(step.timeout);
     let failed = |how: String, output: String| RunError::Step { step: step.key.clone(), how, output };
@@ -175,7 +192,10 @@ async fn one(all: &Bootstrap, step: &PlannedStep, connection: &Connection, board
         let outcome = source.run(&text, limit).await?;
         if outcome.code != 0 {
             // What it printed may be half a secret: only its complaints are shown.
-            return Err(failed(format!("could not get its input from the front-end (exit code {})", outcome.code), outcome.stderr));
+            return Err(failed(
+                format!("could not get its input from the front-end (exit code {})", outcome.code),
+                outcome.stderr,
+            ));
         }
         secrets.push(outcome.stdout.trim().to_owned());
     }
@@ -187,10 +207,15 @@ async fn one(all: &Bootstrap, step: &PlannedStep, connection: &Connection, board
     };
     let output = hide(&format!("{}{}", outcome.stdout, outcome.stderr));
     let spent = began.elapsed().as_secs_f64();
-    all.folder.log(name, &format!("== {} {}: exit code {} after {spent:.1} s\n{output}\n", crate::clock::now(), step.key, outcome.code));
+    all.folder.log(
+        name,
+        &format!("== {} {}: exit code {} after {spent:.1} s\n{output}\n", crate::clock::now(), step.key, outcome.code),
+    );
     match outcome.code {
         0 => Ok(()),
-        124 | 137 => Err(failed(format!("did not end within {} s", step.timeout), hide(&outcome.last_lines(12).join("\n")))),
+        124 | 137 => {
+            Err(failed(format!("did not end within {} s", step.timeout), hide(&outcome.last_lines(12).join("\n"))))
+        }
         code => Err(failed(format!("failed with exit code {code}"), hide(&outcome.last_lines(12).join("\n")))),
     }
 }

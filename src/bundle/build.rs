@@ -57,7 +57,8 @@ pub async fn build(manifest: &Manifest, options: &Options<'_>) -> Result<Vec<Lin
     }
     let lock = File::create(folder.join("lock")).map_err(at(folder.join("lock")))?;
     flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| BundleError::Busy(folder.to_owned()))?;
-    let before: BTreeMap<String, Line> = read_index(folder).unwrap_or_default().into_iter().map(|l| (l.path.clone(), l)).collect();
+    let before: BTreeMap<String, Line> =
+        read_index(folder).unwrap_or_default().into_iter().map(|l| (l.path.clone(), l)).collect();
 
     let mut lines = BTreeMap::new();
     let mut to_compile: BTreeMap<&str, Vec<&Program>> = BTreeMap::new();
@@ -102,7 +103,13 @@ pub async fn build(manifest: &Manifest, options: &Options<'_>) -> Result<Vec<Lin
     Ok(lines)
 }
 
-fn build_image(folder: &Path, image: &Image, before: &BTreeMap<String, Line>, lines: &mut BTreeMap<String, Line>, options: &Options<'_>) -> Result<(), BundleError> {
+fn build_image(
+    folder: &Path,
+    image: &Image,
+    before: &BTreeMap<String, Line>,
+    lines: &mut BTreeMap<String, Line>,
+    options: &Options<'_>,
+) -> Result<(), BundleError> {
     let path = format!("images/{}.tar", image.name);
     let mut made_from = format!("layout 1 {}", serde_json::to_string(image).unwrap_or_default());
     for program in image.programs.values() {
@@ -127,13 +134,21 @@ fn build_image(folder: &Path, image: &Image, before: &BTreeMap<String, Line>, li
 }
 
 /// True when it was downloaded, false when it is to be compiled.
-async fn download(client: &reqwest::Client, program: &Program, options: &Options<'_>, silent: &mut Vec<String>) -> Result<bool, BundleError> {
+async fn download(
+    client: &reqwest::Client,
+    program: &Program,
+    options: &Options<'_>,
+    silent: &mut Vec<String>,
+) -> Result<bool, BundleError> {
     let may_compile = program.module.is_some() && options.from != From::Download;
     let (Some(url), Some(sha256)) = (&program.url, &program.sha256) else {
         if may_compile {
             return Ok(false);
         }
-        return Err(BundleError::Manifest(format!("program `{}` has no pinned checksum, so it may not be downloaded: pin `sha256`, or compile it (--from compile)", program.name)));
+        return Err(BundleError::Manifest(format!(
+            "program `{}` has no pinned checksum, so it may not be downloaded: pin `sha256`, or compile it (--from compile)",
+            program.name
+        )));
     };
     if options.from == From::Compile && may_compile {
         return Ok(false);
@@ -192,7 +207,11 @@ fn executable(path: &Path) -> Result<(), BundleError> {
 /// What a program is made from: when it is the same, so is the program.
 fn program_key(manifest: &Manifest, program: &Program, go: &str) -> String {
     let module = manifest.module.iter().find(|m| Some(&m.name) == program.module.as_ref());
-    digest::of(format!("{go} {} {}", serde_json::to_string(program).unwrap_or_default(), serde_json::to_string(&module).unwrap_or_default()))
+    digest::of(format!(
+        "{go} {} {}",
+        serde_json::to_string(program).unwrap_or_default(),
+        serde_json::to_string(&module).unwrap_or_default()
+    ))
 }
 
 fn kept(folder: &Path, path: &str, key: &str, before: &BTreeMap<String, Line>) -> Option<Line> {
@@ -206,11 +225,22 @@ fn key_file(folder: &Path, path: &str) -> PathBuf {
     folder.join("keys").join(path.replace('/', "-"))
 }
 
-fn finish(folder: &Path, path: &str, key: &str, version: &str, reference: &str, lines: &mut BTreeMap<String, Line>) -> Result<(), BundleError> {
+fn finish(
+    folder: &Path,
+    path: &str,
+    key: &str,
+    version: &str,
+    reference: &str,
+    lines: &mut BTreeMap<String, Line>,
+) -> Result<(), BundleError> {
     let (sha256, size) = digest::of_file(&folder.join(path))?;
-    lines.insert(path.to_owned(), Line { path: path.into(), sha256, size, version: version.into(), reference: reference.into() });
+    lines.insert(
+        path.to_owned(),
+        Line { path: path.into(), sha256, size, version: version.into(), reference: reference.into() },
+    );
     // The list first, so that a key never stands for a piece that no list knows.
-    let mut all: BTreeMap<String, Line> = read_index(folder).unwrap_or_default().into_iter().map(|l| (l.path.clone(), l)).collect();
+    let mut all: BTreeMap<String, Line> =
+        read_index(folder).unwrap_or_default().into_iter().map(|l| (l.path.clone(), l)).collect();
     all.extend(lines.clone());
     write_index(folder, &all.into_values().collect::<Vec<_>>())?;
     let file = key_file(folder, path);

@@ -51,7 +51,8 @@ fn prepare(module: &Module, folder: &Path) -> Result<(), BundleError> {
     let file = folder.join("go.mod");
     if let Some(name) = &module.source {
         let text = SOURCES.iter().find(|(n, _)| n == name).map(|(_, text)| *text);
-        let text = text.ok_or_else(|| BundleError::Manifest(format!("module `{}`: no source `{name}` in Marea", module.name)))?;
+        let text = text
+            .ok_or_else(|| BundleError::Manifest(format!("module `{}`: no source `{name}` in Marea", module.name)))?;
         std::fs::write(folder.join("main.go"), text).map_err(at(folder))?;
         return std::fs::write(&file, format!("module {}\n\ngo 1.24\n", module.path)).map_err(at(&file));
     }
@@ -62,13 +63,18 @@ fn prepare(module: &Module, folder: &Path) -> Result<(), BundleError> {
         .map_err(|e| BundleError::Tool { what: "go mod download".into(), reason: e.to_string() })?;
     let got = answer["Sum"].as_str().unwrap_or_default();
     if let Some(pinned) = module.sum.as_deref().filter(|s| *s != got) {
-        return Err(BundleError::Checksum { what: format!("{}@{}", module.path, module.version), pinned: pinned.into(), got: got.into() });
+        return Err(BundleError::Checksum {
+            what: format!("{}@{}", module.path, module.version),
+            pinned: pinned.into(),
+            got: got.into(),
+        });
     }
     let theirs = PathBuf::from(answer["GoMod"].as_str().unwrap_or_default());
     let theirs = std::fs::read_to_string(&theirs).map_err(at(&theirs))?;
     let word = |line: &str, n: usize| line.split_whitespace().nth(n).unwrap_or_default().to_owned();
     let version = theirs.lines().find(|l| l.starts_with("go ")).map_or("1.24".to_owned(), |l| word(l, 1));
-    let mut text = format!("module marea.local/{}\n\ngo {version}\n\nrequire {} {}\n", module.name, module.path, module.version);
+    let mut text =
+        format!("module marea.local/{}\n\ngo {version}\n\nrequire {} {}\n", module.name, module.path, module.version);
     if let Some(staging) = &module.staging {
         // The parts are required as v0.0.0 and live in the module's own repository: each is released on its own, too.
         let mut parts: Vec<String> = theirs
@@ -92,7 +98,12 @@ fn prepare(module: &Module, folder: &Path) -> Result<(), BundleError> {
 
 fn go(folder: &Path) -> Command {
     let mut command = Command::new("go");
-    command.current_dir(folder).env("CGO_ENABLED", "0").env("GOFLAGS", "-buildvcs=false -mod=mod").env("GOTOOLCHAIN", "local").env("GOWORK", "off");
+    command
+        .current_dir(folder)
+        .env("CGO_ENABLED", "0")
+        .env("GOFLAGS", "-buildvcs=false -mod=mod")
+        .env("GOTOOLCHAIN", "local")
+        .env("GOWORK", "off");
     command
 }
 

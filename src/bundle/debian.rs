@@ -25,7 +25,10 @@ pub fn lay_out(packages: &[String], cache: &Path, to: &Path) -> Result<(), Bundl
                 run(&mut download(package, &folder), &what)?;
             }
         }
-        let file = find(&folder).ok_or_else(|| BundleError::Tool { what: format!("apt-get download {package}"), reason: "no package came".into() })?;
+        let file = find(&folder).ok_or_else(|| BundleError::Tool {
+            what: format!("apt-get download {package}"),
+            reason: "no package came".into(),
+        })?;
         run(Command::new("dpkg-deb").arg("-x").arg(&file).arg(to), &format!("dpkg-deb -x of {package}"))?;
     }
     Ok(())

@@ -61,7 +61,11 @@ async fn piece(client: &reqwest::Client, url: &str, part: &Path) -> Result<(), S
     }
     let response = request.send().await.map_err(|e| {
         let reason = with_causes(&e);
-        if e.is_connect() { Stop::Final(BundleError::Download { url: url.to_owned(), reason }) } else { Stop::Again(reason) }
+        if e.is_connect() {
+            Stop::Final(BundleError::Download { url: url.to_owned(), reason })
+        } else {
+            Stop::Again(reason)
+        }
     })?;
     let status = response.status();
     if have > 0 && status == reqwest::StatusCode::RANGE_NOT_SATISFIABLE {
@@ -72,10 +76,19 @@ async fn piece(client: &reqwest::Client, url: &str, part: &Path) -> Result<(), S
         return Err(Stop::Again(format!("the server answered {status}")));
     }
     if !status.is_success() {
-        return Err(Stop::Final(BundleError::Download { url: url.to_owned(), reason: format!("the server answered {status}") }));
+        return Err(Stop::Final(BundleError::Download {
+            url: url.to_owned(),
+            reason: format!("the server answered {status}"),
+        }));
     }
     let resumed = status == reqwest::StatusCode::PARTIAL_CONTENT;
-    let mut file = std::fs::OpenOptions::new().create(true).write(true).append(resumed).truncate(!resumed).open(part).map_err(file_error)?;
+    let mut file = std::fs::OpenOptions::new()
+        .create(true)
+        .write(true)
+        .append(resumed)
+        .truncate(!resumed)
+        .open(part)
+        .map_err(file_error)?;
     let mut stream = response.bytes_stream();
     while let Some(bytes) = stream.next().await {
         let bytes = bytes.map_err(|e| Stop::Again(with_causes(&e)))?;

@@ -75,14 +75,19 @@ fn write_layer(entries: &BTreeMap<String, Entry>, to: &Path) -> Result<String, B
     let mut tar = Builder::new(Hashing::new(BufWriter::with_capacity(1 << 18, file)));
     let mut made = std::collections::BTreeSet::new();
     for (path, entry) in entries {
-        for folder in Path::new(path).ancestors().skip(1).collect::<Vec<_>>().into_iter().rev().filter(|f| f != &Path::new("")) {
+        for folder in
+            Path::new(path).ancestors().skip(1).collect::<Vec<_>>().into_iter().rev().filter(|f| f != &Path::new(""))
+        {
             let name = folder.display().to_string();
             if !entries.contains_key(&name) && made.insert(name.clone()) {
                 append(&mut tar, &name, EntryType::Directory, 0o755, &[]).map_err(at(to))?;
             }
         }
         match entry {
-            Entry::Folder => append(&mut tar, path, EntryType::Directory, if path == "tmp" { 0o1777 } else { 0o755 }, &[]).map_err(at(to))?,
+            Entry::Folder => {
+                append(&mut tar, path, EntryType::Directory, if path == "tmp" { 0o1777 } else { 0o755 }, &[])
+                    .map_err(at(to))?;
+            }
             Entry::Link(target) => {
                 let mut header = header(EntryType::Symlink, 0o777, 0);
                 tar.append_link(&mut header, path, target).map_err(at(to))?;
@@ -113,7 +118,8 @@ fn write_archive(image: &Image, diff: &str, layer: &Path, to: &Path) -> Result<(
     .to_string();
     let config_name = format!("{}.json", digest::of(&config));
     let layer_name = format!("{diff}/layer.tar");
-    let manifest = json!([{ "Config": config_name, "RepoTags": [image.reference], "Layers": [layer_name] }]).to_string();
+    let manifest =
+        json!([{ "Config": config_name, "RepoTags": [image.reference], "Layers": [layer_name] }]).to_string();
     let file = File::create(to).map_err(at(to))?;
     let mut tar = Builder::new(BufWriter::with_capacity(1 << 18, file));
     append(&mut tar, &config_name, EntryType::Regular, 0o644, config.as_bytes()).map_err(at(to))?;

@@ -121,9 +121,14 @@ impl Manifest {
             }
             let pinned = program.url.is_some() && program.sha256.is_some();
             if program.module.is_none() && !pinned {
-                return Err(format!("program `{}` has no source: name `module` and `package`, or `url` and `sha256`", program.name));
+                return Err(format!(
+                    "program `{}` has no source: name `module` and `package`, or `url` and `sha256`",
+                    program.name
+                ));
             }
-            if let Some(sum) = program.sha256.as_ref().filter(|s| s.len() != 64 || !s.bytes().all(|b| b.is_ascii_hexdigit())) {
+            if let Some(sum) =
+                program.sha256.as_ref().filter(|s| s.len() != 64 || !s.bytes().all(|b| b.is_ascii_hexdigit()))
+            {
                 return Err(format!("program `{}`: `{sum}` is no SHA-256", program.name));
             }
         }

@@ -92,14 +92,18 @@ async fn act(args: BootstrapArgs, state: &Path, bundle: &Path) -> anyhow::Result
     let plan = plan(&spec, &machines, &sources, &index(&bundle)?).map_err(|error| match error {
         // The document is right; the world lacks something.
         PlanError::Missing { .. } => anyhow::Error::new(error),
-        PlanError::Recipes(_) | PlanError::Template(_) | PlanError::Version { .. } | PlanError::NoPool(_) => wrong(error),
+        PlanError::Recipes(_) | PlanError::Template(_) | PlanError::Version { .. } | PlanError::NoPool(_) => {
+            wrong(error)
+        }
     })?;
     if args.plan {
         write!(std::io::stdout().lock(), "{plan}")?;
         return Ok(ExitCode::SUCCESS);
     }
     if config.config.provider == ProviderKind::Local && !rustix::process::geteuid().is_root() {
-        anyhow::bail!("the provider `local` makes machines on this computer, which takes root: run it as root, or use --provider command");
+        anyhow::bail!(
+            "the provider `local` makes machines on this computer, which takes root: run it as root, or use --provider command"
+        );
     }
     let progress = Progress::new();
     let folder = Folder::open(state)?;
@@ -108,7 +112,12 @@ async fn act(args: BootstrapArgs, state: &Path, bundle: &Path) -> anyhow::Result
     let boot_timeout = u64::try_from(config.policy(&spec).map_err(wrong)?.boot_timeout_ms / 1000).unwrap_or(300);
     let bootstrap = Bootstrap { spec, plan, provider, access, folder, bundle, boot_timeout };
     let report = bootstrap.run(&progress).await;
-    tell(&report.context("the cluster is not whole yet; mend what is said and run the same command again")?, &bootstrap.plan, state, &progress)
+    tell(
+        &report.context("the cluster is not whole yet; mend what is said and run the same command again")?,
+        &bootstrap.plan,
+        state,
+        &progress,
+    )
 }
 
 fn tell(report: &Report, plan: &Plan, state: &Path, progress: &Progress) -> anyhow::Result<ExitCode> {
@@ -119,13 +128,25 @@ fn tell(report: &Report, plan: &Plan, state: &Path, progress: &Progress) -> anyh
     let seconds = progress.seconds();
     if !report.failures.is_empty() {
         let (failed, all) = (report.failures.len(), plan.hosts.len());
-        writeln!(err, "\n{failed} of {all} machines failed; mend what is said above and run the same command again: what is done is not done twice")?;
+        writeln!(
+            err,
+            "\n{failed} of {all} machines failed; mend what is said above and run the same command again: what is done is not done twice"
+        )?;
         return Ok(ExitCode::from(1));
     }
     if report.ran == 0 {
-        writeln!(err, "nothing to do: {} steps on {} machines were done before ({seconds:.1} s)", report.skipped, plan.hosts.len())?;
+        writeln!(
+            err,
+            "nothing to do: {} steps on {} machines were done before ({seconds:.1} s)",
+            report.skipped,
+            plan.hosts.len()
+        )?;
     } else {
-        writeln!(err, "the cluster is Ready: {} steps run, {} done before, {seconds:.1} s", report.ran, report.skipped)?;
+        writeln!(
+            err,
+            "the cluster is Ready: {} steps run, {} done before, {seconds:.1} s",
+            report.ran, report.skipped
+        )?;
         if !report.powered_off.is_empty() {
             writeln!(err, "powered off until there is work: {}", report.powered_off.join(", "))?;
         }
@@ -164,7 +185,8 @@ async fn provider(
     match config.config.provider {
         ProviderKind::Local => {
             let local = &config.config.local;
-            let settings = Settings { scope: local.scope.clone(), subnet: local.subnet.clone(), ..Settings::new(folder.path()) };
+            let settings =
+                Settings { scope: local.scope.clone(), subnet: local.subnet.clone(), ..Settings::new(folder.path()) };
             let provider = LocalProvider::open(settings)?;
             provider.check_computer()?;
             progress.say("local", "root file system");
@@ -183,17 +205,33 @@ async fn provider(
             }
             provider.create_all(specs).await?;
             // The provider made each host's key and wrote it down: even the first contact is strict.
-            let access = Access { key: Some(provider.ssh_key()), known_hosts: provider.known_hosts(), control, accept_new: false };
+            let access = Access {
+                key: Some(provider.ssh_key()),
+                known_hosts: provider.known_hosts(),
+                control,
+                accept_new: false,
+            };
             Ok((Arc::new(provider), access))
         }
         ProviderKind::Command => {
             let commands = config.config.machines.iter().map(|m| {
                 let timeout = m.timeout.map_or(60, |t| u64::try_from(t.0 / 1000).unwrap_or(60));
-                let commands = Commands { on: m.on.clone(), off: m.off.clone(), off_hard: m.off_hard.clone(), status: m.status.clone(), timeout };
+                let commands = Commands {
+                    on: m.on.clone(),
+                    off: m.off.clone(),
+                    off_hard: m.off_hard.clone(),
+                    status: m.status.clone(),
+                    timeout,
+                };
                 (m.name.get_ref().clone(), commands)
             });
             let provider = CommandProvider::new(commands.collect()).map_err(wrong)?;
-            let access = Access { key: config.config.ssh.key.clone(), known_hosts: folder.path().join("known_hosts"), control, accept_new: true };
+            let access = Access {
+                key: config.config.ssh.key.clone(),
+                known_hosts: folder.path().join("known_hosts"),
+                control,
+                accept_new: true,
+            };
             Ok((Arc::new(provider), access))
         }
     }
@@ -221,12 +259,19 @@ fn specification(templates: &[PathBuf], sources: &Sources) -> anyhow::Result<Clu
 /// What the bundle holds, from its list: `PATH SHA256 BYTES [VERSION [IMAGE REFERENCE]]` a line.
 fn index(bundle: &Path) -> anyhow::Result<BundleIndex> {
     let path = bundle.join("index.txt");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("there is no bundle: {}; run `marea bundle build`", path.display()))?;
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("there is no bundle: {}; run `marea bundle build`", path.display()))?;
     let mut index = BundleIndex::default();
     for line in text.lines() {
         let mut words = line.split_whitespace().map(str::to_owned);
         let mut next = || words.next().unwrap_or_default();
-        let piece = Piece { path: next(), sha256: next(), size: next().parse().unwrap_or(0), version: next(), reference: next() };
+        let piece = Piece {
+            path: next(),
+            sha256: next(),
+            size: next().parse().unwrap_or(0),
+            version: next(),
+            reference: next(),
+        };
         if let Some(name) = piece.path.strip_prefix("bin/") {
             index.programs.insert(name.to_owned(), piece);
         } else if let Some(name) = piece.path.strip_prefix("images/") {

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::bundle::BundleError;
 use crate::bundle::build::{self, From, Options, read_index};
 use crate::bundle::manifest::{BUILT_IN, Manifest};
-use crate::bundle::BundleError;
 use crate::clock;
 
 /// The bundle: all that a cluster needs, in one folder.
@@ -62,14 +62,20 @@ pub enum Source {
 pub async fn run(args: BundleArgs, folder: &Path) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout();
     match args.order {
-        BundleOrder::Build { manifest, from, mirror } => build(folder, manifest.as_deref(), from, mirror.as_deref()).await,
+        BundleOrder::Build { manifest, from, mirror } => {
+            build(folder, manifest.as_deref(), from, mirror.as_deref()).await
+        }
         BundleOrder::Verify => {
             let (lines, wrong) = build::verify(folder).map_err(no_bundle)?;
             for line in &wrong {
                 writeln!(out, "{line}")?;
             }
             if !wrong.is_empty() {
-                anyhow::bail!("{} of {} pieces are wrong; `marea bundle build` makes them again once they are removed", wrong.len(), lines.len());
+                anyhow::bail!(
+                    "{} of {} pieces are wrong; `marea bundle build` makes them again once they are removed",
+                    wrong.len(),
+                    lines.len()
+                );
             }
             writeln!(out, "{} pieces, all as listed", lines.len())?;
             Ok(ExitCode::SUCCESS)
@@ -83,7 +89,14 @@ pub async fn run(args: BundleArgs, folder: &Path) -> anyhow::Result<ExitCode> {
             for l in &lines {
                 #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
                 let megabytes = l.size as f64 / 1e6;
-                writeln!(out, "{:<36} {:<10} {megabytes:>7.1} MB  {}  {}", l.path, l.version, &l.sha256[..l.sha256.len().min(12)], l.reference)?;
+                writeln!(
+                    out,
+                    "{:<36} {:<10} {megabytes:>7.1} MB  {}  {}",
+                    l.path,
+                    l.version,
+                    &l.sha256[..l.sha256.len().min(12)],
+                    l.reference
+                )?;
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -14,7 +14,9 @@ const WRONG_INPUT: u8 = 2;
 
 /// Check RADL files, taken together as one document in the order given.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  marea check radl/elastic-local.radl\n  marea check front.radl pools.radl\n  marea check --format json cluster.radl | jq '.[].message'\n\nExit status: 0 when there is no error (warnings are allowed), 2 when there is one.")]
+#[command(
+    after_help = "Examples:\n  marea check radl/elastic-local.radl\n  marea check front.radl pools.radl\n  marea check --format json cluster.radl | jq '.[].message'\n\nExit status: 0 when there is no error (warnings are allowed), 2 when there is one."
+)]
 pub struct CheckArgs {
     /// The files; `-` is the standard input.
     #[arg(required = true, value_name = "FILE")]
@@ -44,7 +46,9 @@ pub fn run(args: &CheckArgs, known: &dyn Fn(&str) -> bool) -> anyhow::Result<Exi
                 let message = format!("cannot read {name}: {error}");
                 let help = "give the path of a RADL file that you may read, in UTF-8";
                 match args.format {
-                    Format::Human => writeln!(std::io::stderr(), "error[R0000]: {message}\n  --> {name}:1:1\nhelp: {help}")?,
+                    Format::Human => {
+                        writeln!(std::io::stderr(), "error[R0000]: {message}\n  --> {name}:1:1\nhelp: {help}")?;
+                    }
                     Format::Json => {
                         let one = serde_json::json!([{"file": name, "line": 1, "column": 1, "end_line": 1, "end_column": 1, "code": "R0000",
                             "severity": "error", "message": message, "help": help}]);
@@ -67,7 +71,10 @@ pub fn run(args: &CheckArgs, known: &dyn Fn(&str) -> bool) -> anyhow::Result<Exi
                 Some(spec) => {
                     let workers: u32 = spec.pools.iter().map(|pool| pool.max).fold(0, u32::saturating_add);
                     let (name, pools) = (&spec.name, spec.pools.len());
-                    writeln!(std::io::stdout(), "{name}: a front-end and {workers} workers in {pools} pools; {warnings} warnings")?;
+                    writeln!(
+                        std::io::stdout(),
+                        "{name}: a front-end and {workers} workers in {pools} pools; {warnings} warnings"
+                    )?;
                 }
                 None => writeln!(std::io::stderr(), "{errors} errors, {warnings} warnings")?,
             }

@@ -11,13 +11,27 @@ use crate::bootstrap::folder::Folder;
 use crate::provider::local::{LocalProvider, Settings};
 
 /// What a cluster's state folder holds of this program; anything else in it stays.
-const FILES: &[&str] =
-    &["admin.kubeconfig", "kubeconfig", "cluster.json", "bootstrap.json", "bootstrap.lock", "known_hosts", "known_hosts.old", "daemon.log", "journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm", "lock"];
+const FILES: &[&str] = &[
+    "admin.kubeconfig",
+    "kubeconfig",
+    "cluster.json",
+    "bootstrap.json",
+    "bootstrap.lock",
+    "known_hosts",
+    "known_hosts.old",
+    "daemon.log",
+    "journal.sqlite",
+    "journal.sqlite-wal",
+    "journal.sqlite-shm",
+    "lock",
+];
 const FOLDERS: &[&str] = &["log", "run"];
 
 /// Remove all that a bootstrap made on this computer: machines, their disks, the cluster in them.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  marea destroy\n  marea destroy --yes\n\nMachines of the provider `command` are left as they are: only what is kept about them here is removed.")]
+#[command(
+    after_help = "Examples:\n  marea destroy\n  marea destroy --yes\n\nMachines of the provider `command` are left as they are: only what is kept about them here is removed."
+)]
 pub struct DestroyArgs {
     /// Do not ask
     #[arg(long)]
@@ -41,13 +55,17 @@ pub async fn run(args: DestroyArgs, state: &Path) -> anyhow::Result<ExitCode> {
     }
     for path in FILES.iter().map(|f| state.join(f)) {
         match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e).with_context(|| format!("cannot remove {}", path.display())),
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(e).with_context(|| format!("cannot remove {}", path.display()));
+            }
             _ => {}
         }
     }
     for path in FOLDERS.iter().map(|f| state.join(f)) {
         match std::fs::remove_dir_all(&path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e).with_context(|| format!("cannot remove {}", path.display())),
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(e).with_context(|| format!("cannot remove {}", path.display()));
+            }
             _ => {}
         }
     }
@@ -82,7 +100,9 @@ fn site(state: &Path) -> anyhow::Result<Option<Settings>> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         text => text.with_context(|| format!("cannot read {}", path.display()))?,
     };
-    let mark: serde_json::Value = serde_json::from_str(&text).with_context(|| format!("{} is not what Marea wrote", path.display()))?;
-    let word = |key: &str| mark[key].as_str().map(str::to_owned).with_context(|| format!("{} lacks `{key}`", path.display()));
+    let mark: serde_json::Value =
+        serde_json::from_str(&text).with_context(|| format!("{} is not what Marea wrote", path.display()))?;
+    let word =
+        |key: &str| mark[key].as_str().map(str::to_owned).with_context(|| format!("{} lacks `{key}`", path.display()));
     Ok(Some(Settings { scope: word("scope")?, subnet: word("subnet")?, ..Settings::new(state) }))
 }

@@ -15,10 +15,8 @@ use crate::provider::{Provider as _, ProviderError};
 
 /// Makes, switches and removes local machines by hand.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  marea machine create w1 --address 10.77.0.11 --cpus 1 --memory-mib 2048\n  \
-                        marea machine on w1\n  marea machine list\n  marea machine off w1 --hard\n  marea machine destroy --all"
-)]
+#[command(after_help = "Examples:\n  marea machine create w1 --address 10.77.0.11 --cpus 1 --memory-mib 2048\n  \
+                        marea machine on w1\n  marea machine list\n  marea machine off w1 --hard\n  marea machine destroy --all")]
 pub struct MachineArgs {
     /// Prefix of all names made outside the state folder
     #[arg(long, default_value = "marea", value_name = "WORD")]
@@ -75,11 +73,7 @@ enum Verb {
 }
 
 /// Runs the command on the machines of a state folder. `bundle` is shown in machines that are created.
-pub async fn run(
-    args: MachineArgs,
-    state: &Path,
-    bundle: Option<&Path>,
-) -> anyhow::Result<ExitCode> {
+pub async fn run(args: MachineArgs, state: &Path, bundle: Option<&Path>) -> anyhow::Result<ExitCode> {
     match act(args, state, bundle).await {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) if is_input(&error) => {
@@ -92,45 +86,19 @@ pub async fn run(
 
 /// Whether it is the command line that is wrong, and not the world.
 fn is_input(error: &anyhow::Error) -> bool {
-    let local = matches!(
-        error.downcast_ref(),
-        Some(LocalError::Input(_) | LocalError::NoMachine(_))
-    );
-    local
-        || matches!(
-            error.downcast_ref(),
-            Some(ProviderError::NoSuchMachine { .. })
-        )
+    let local = matches!(error.downcast_ref(), Some(LocalError::Input(_) | LocalError::NoMachine(_)));
+    local || matches!(error.downcast_ref(), Some(ProviderError::NoSuchMachine { .. }))
 }
 
 async fn act(args: MachineArgs, state: &Path, bundle: Option<&Path>) -> anyhow::Result<()> {
-    let local = LocalProvider::open(Settings {
-        scope: args.scope,
-        subnet: args.subnet,
-        ..Settings::new(state)
-    })?;
+    let local = LocalProvider::open(Settings { scope: args.scope, subnet: args.subnet, ..Settings::new(state) })?;
     match args.command {
         Verb::List => list(&local).await,
-        Verb::Create {
-            name,
-            address,
-            cpus,
-            memory_mib,
-        } => {
+        Verb::Create { name, address, cpus, memory_mib } => {
             local.check_computer()?;
-            local
-                .ensure_base(|step| drop(writeln!(std::io::stderr(), "{step}")))
-                .await?;
+            local.ensure_base(|step| drop(writeln!(std::io::stderr(), "{step}"))).await?;
             let bundle = bundle.map(Path::to_path_buf);
-            Ok(local
-                .create(MachineSpec {
-                    name,
-                    address,
-                    cpus,
-                    memory: memory_mib << 20,
-                    bundle,
-                })
-                .await?)
+            Ok(local.create(MachineSpec { name, address, cpus, memory: memory_mib << 20, bundle }).await?)
         }
         Verb::On { names } => {
             let all = names.iter().map(|name| local.power_on(name));
@@ -154,10 +122,7 @@ async fn act(args: MachineArgs, state: &Path, bundle: Option<&Path>) -> anyhow::
 async fn list(local: &LocalProvider) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     for spec in local.machines().await? {
-        let seen = local
-            .see(&spec.name)
-            .await
-            .with_context(|| format!("looking at `{}`", spec.name))?;
+        let seen = local.see(&spec.name).await.with_context(|| format!("looking at `{}`", spec.name))?;
         let power = match (seen.processes.is_empty(), seen.init, seen.attended) {
             (true, ..) => "off",
             (false, Some(_), true) => "on",
@@ -165,11 +130,7 @@ async fn list(local: &LocalProvider) -> anyhow::Result<()> {
             (false, None, _) => "between on and off",
         };
         let memory = spec.memory >> 20;
-        writeln!(
-            out,
-            "{:<16} {:<15} {:>2} cpu {memory:>7} MiB  {power}",
-            spec.name, spec.address, spec.cpus
-        )?;
+        writeln!(out, "{:<16} {:<15} {:>2} cpu {memory:>7} MiB  {power}", spec.name, spec.address, spec.cpus)?;
     }
     Ok(())
 }

@@ -11,7 +11,9 @@ use super::socket::{Daemon, segment};
 
 /// Power a machine on or off through the daemon.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  marea power on wn-1\n  marea power off wn-1     drains first; PodDisruptionBudgets hold")]
+#[command(
+    after_help = "Examples:\n  marea power on wn-1\n  marea power off wn-1     drains first; PodDisruptionBudgets hold"
+)]
 pub struct PowerArgs {
     /// What to do.
     #[command(subcommand)]

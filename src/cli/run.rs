@@ -53,9 +53,11 @@ pub async fn run(args: RunArgs, state: &Path) -> anyhow::Result<ExitCode> {
         }
     };
     let file = state.join("cluster.json");
-    let text = std::fs::read_to_string(&file)
-        .with_context(|| format!("cannot read {}: has `marea bootstrap` made a cluster in this state folder?", file.display()))?;
-    let cluster: Cluster = serde_json::from_str(&text).with_context(|| format!("{} is damaged; run `marea bootstrap` again", file.display()))?;
+    let text = std::fs::read_to_string(&file).with_context(|| {
+        format!("cannot read {}: has `marea bootstrap` made a cluster in this state folder?", file.display())
+    })?;
+    let cluster: Cluster = serde_json::from_str(&text)
+        .with_context(|| format!("{} is damaged; run `marea bootstrap` again", file.display()))?;
     let settled = config.amend(cluster.spec).and_then(|spec| config.policy(&spec).map(|policy| (spec, policy)));
     let (spec, policy) = match settled {
         Ok(settled) => settled,
@@ -89,14 +91,27 @@ fn provider(config: &Loaded, state: &Path) -> anyhow::Result<Arc<dyn Provider>> 
     match config.config.provider {
         ProviderKind::Local => {
             let local = &config.config.local;
-            let provider = LocalProvider::open(LocalSettings { scope: local.scope.clone(), subnet: local.subnet.clone(), ..LocalSettings::new(state) })?;
+            let provider = LocalProvider::open(LocalSettings {
+                scope: local.scope.clone(),
+                subnet: local.subnet.clone(),
+                ..LocalSettings::new(state)
+            })?;
             provider.check_computer()?;
             Ok(Arc::new(provider))
         }
         ProviderKind::Command => {
             let commands = config.config.machines.iter().map(|m| {
                 let timeout = m.timeout.map_or(60, |t| u64::try_from(t.0 / 1000).unwrap_or(60));
-                (m.name.get_ref().clone(), Commands { on: m.on.clone(), off: m.off.clone(), off_hard: m.off_hard.clone(), status: m.status.clone(), timeout })
+                (
+                    m.name.get_ref().clone(),
+                    Commands {
+                        on: m.on.clone(),
+                        off: m.off.clone(),
+                        off_hard: m.off_hard.clone(),
+                        status: m.status.clone(),
+                        timeout,
+                    },
+                )
             });
             Ok(Arc::new(CommandProvider::new(commands.collect()).map_err(anyhow::Error::msg)?))
         }

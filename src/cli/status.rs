@@ -14,7 +14,9 @@ use crate::model::machine::Role;
 
 /// Show the machines: state, age and use.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  marea status\n  marea status --watch\n  marea status --format json | jq '.machines[].state'")]
+#[command(
+    after_help = "Examples:\n  marea status\n  marea status --watch\n  marea status --format json | jq '.machines[].state'"
+)]
 pub struct StatusArgs {
     /// How to write it.
     #[arg(long, value_enum, default_value_t)]
@@ -105,7 +107,8 @@ mod tests {
 
     #[test]
     fn ages_show_two_units() {
-        for (ms, text) in [(-5, "0s"), (59_999, "59s"), (60_000, "1m00s"), (3_661_000, "1h01m"), (90_000_000, "1d01h")] {
+        for (ms, text) in [(-5, "0s"), (59_999, "59s"), (60_000, "1m00s"), (3_661_000, "1h01m"), (90_000_000, "1d01h")]
+        {
             assert_eq!(age(ms), text);
         }
     }

@@ -48,9 +48,7 @@ fn pod(text: &str) -> Result<PodId, String> {
 pub async fn run(args: WhyArgs, state: &Path) -> anyhow::Result<ExitCode> {
     let daemon = Daemon::find(state)?;
     let (path, format) = match args.about {
-        About::Pod { id, format } => {
-            (format!("/v1/why/pod/{}/{}", segment(&id.namespace), segment(&id.name)), format)
-        }
+        About::Pod { id, format } => (format!("/v1/why/pod/{}/{}", segment(&id.namespace), segment(&id.name)), format),
         About::Node { name, format } => (format!("/v1/why/node/{}", segment(&name)), format),
     };
     let why: Why = daemon.get(&path).await?;

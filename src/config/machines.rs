@@ -22,10 +22,15 @@ impl Loaded {
 
     fn local(&self, spec: &ClusterSpec) -> Result<Vec<Machine>, ConfigError> {
         if let Some(entry) = self.config.machines.first() {
-            return Err(self.error(entry.name.span(), "[[machine]] is for provider = \"command\"; local machines are made from the document".to_owned()));
+            return Err(self.error(
+                entry.name.span(),
+                "[[machine]] is for provider = \"command\"; local machines are made from the document".to_owned(),
+            ));
         }
         let subnet = &self.config.local.subnet;
-        let network = subnet.strip_suffix(".0/24").ok_or_else(|| self.error(0..0, format!("[local] subnet `{subnet}` must be like 10.77.0.0/24")))?;
+        let network = subnet
+            .strip_suffix(".0/24")
+            .ok_or_else(|| self.error(0..0, format!("[local] subnet `{subnet}` must be like 10.77.0.0/24")))?;
         let mut names = vec![(&spec.front_end, spec.front_end.name.clone(), Role::FrontEnd)];
         for pool in &spec.pools {
             names.extend((1..=pool.max).map(|n| (pool, format!("{}-{n}", pool.name), Role::Worker)));
@@ -59,7 +64,12 @@ impl Loaded {
                 (&spec.front_end, Role::FrontEnd)
             } else {
                 let found = spec.pools.iter().find(|p| &p.name == pool);
-                (found.ok_or_else(|| self.error(entry.pool.span(), format!("machine `{name}`: the document has no system `{pool}`")))?, Role::Worker)
+                (
+                    found.ok_or_else(|| {
+                        self.error(entry.pool.span(), format!("machine `{name}`: the document has no system `{pool}`"))
+                    })?,
+                    Role::Worker,
+                )
             };
             *count.entry(pool).or_default() += 1;
             machines.push(Machine {

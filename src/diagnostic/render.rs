@@ -67,7 +67,11 @@ pub fn human(sources: &Sources<'_>, diagnostics: &[Diagnostic], styled: bool) ->
 
 fn draw(out: &mut String, renderer: &Renderer, place: &Place<'_>, diagnostic: &Diagnostic) {
     // A span of many lines is shown by its first: a caret under a page helps nobody.
-    let first_end = place.text.get(place.lines.start..).and_then(|rest| rest.find('\n')).map_or(place.text.len(), |at| place.lines.start + at);
+    let first_end = place
+        .text
+        .get(place.lines.start..)
+        .and_then(|rest| rest.find('\n'))
+        .map_or(place.text.len(), |at| place.lines.start + at);
     let line = place.text.get(place.lines.start..first_end).unwrap_or("");
     if line.len() > LONGEST_LINE {
         return brief(out, Some(place), diagnostic);

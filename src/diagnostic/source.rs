@@ -98,7 +98,9 @@ mod tests {
         assert_eq!(sources.place(Span { start: 0, end: 0 }), None);
         let first = sources.add("a", "one\ntwo");
         let second = sources.add("b", "añb\nx");
-        let place = |start, end| sources.place(Span { start, end }).map(|p| (p.file, p.line, p.column, p.end_line, p.end_column));
+        let place = |start, end| {
+            sources.place(Span { start, end }).map(|p| (p.file, p.line, p.column, p.end_line, p.end_column))
+        };
         assert_eq!(place(first + 4, first + 7), Some(("a", 2, 1, 2, 4)));
         assert_eq!(place(second + 3, second + 6), Some(("b", 1, 3, 2, 2)), "columns are characters, not bytes");
         assert_eq!(place(second + 99, second + 99), Some(("b", 2, 2, 2, 2)), "beyond the end is the end");

@@ -20,9 +20,11 @@ pub fn pod(object: &api::Pod) -> Pod {
     let meta = &object.metadata;
     let spec = object.spec.clone().unwrap_or_default();
     let status = object.status.as_ref();
-    let unschedulable = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default().iter().any(|c| {
-        c.type_ == "PodScheduled" && c.status == "False" && c.reason.as_deref() == Some("Unschedulable")
-    });
+    let unschedulable = status
+        .and_then(|status| status.conditions.as_deref())
+        .unwrap_or_default()
+        .iter()
+        .any(|c| c.type_ == "PodScheduled" && c.status == "False" && c.reason.as_deref() == Some("Unschedulable"));
     let mut not_judged = not_judged(&spec);
     let affinity = affinity(&spec, &mut not_judged);
     Pod {
@@ -71,9 +73,7 @@ pub fn node(object: &api::Node) -> Node {
         cordoned: spec.and_then(|spec| spec.unschedulable).unwrap_or_default(),
         cordoned_by_us: meta.annotations.as_ref().is_some_and(|all| all.contains_key(CORDONED)),
         shape: Shape {
-            allocatable: status
-                .and_then(|status| status.allocatable.as_ref())
-                .map_or_else(Resources::default, amounts),
+            allocatable: status.and_then(|status| status.allocatable.as_ref()).map_or_else(Resources::default, amounts),
             labels: meta.labels.clone().unwrap_or_default(),
             taints: spec
                 .and_then(|spec| spec.taints.as_deref())
@@ -165,13 +165,8 @@ fn host_ports(spec: &api::PodSpec) -> Vec<HostPort> {
 }
 
 fn affinity(spec: &api::PodSpec, not_judged: &mut Vec<String>) -> Option<Vec<Term>> {
-    let required = spec
-        .affinity
-        .as_ref()?
-        .node_affinity
-        .as_ref()?
-        .required_during_scheduling_ignored_during_execution
-        .as_ref()?;
+    let required =
+        spec.affinity.as_ref()?.node_affinity.as_ref()?.required_during_scheduling_ignored_during_execution.as_ref()?;
     let terms = required.node_selector_terms.iter().map(|term| {
         let labels = requirements(term.match_expressions.as_deref());
         let fields = requirements(term.match_fields.as_deref());

@@ -28,11 +28,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self {
-            limit: Duration::from_mins(5),
-            first: Duration::from_millis(250),
-            most: Duration::from_secs(5),
-        }
+        Self { limit: Duration::from_mins(5), first: Duration::from_millis(250), most: Duration::from_secs(5) }
     }
 }
 

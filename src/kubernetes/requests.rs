@@ -146,7 +146,12 @@ mod tests {
         };
         for (case, spec, state, expected) in [
             ("nothing asked", json!({ "containers": [{ "name": "a" }] }), json!({}), 0),
-            ("containers add up", json!({ "containers": [container("a", "100m"), container("b", "1")] }), json!({}), 1100),
+            (
+                "containers add up",
+                json!({ "containers": [container("a", "100m"), container("b", "1")] }),
+                json!({}),
+                1100,
+            ),
             (
                 "an init container only raises",
                 json!({ "containers": one(), "initContainers": [container("i", "300m"), container("j", "200m")] }),
@@ -159,12 +164,7 @@ mod tests {
                 json!({}),
                 100,
             ),
-            (
-                "a sidecar adds",
-                json!({ "containers": one(), "initContainers": [sidecar("s", "40m")] }),
-                json!({}),
-                140,
-            ),
+            ("a sidecar adds", json!({ "containers": one(), "initContainers": [sidecar("s", "40m")] }), json!({}), 140),
             (
                 "an init container runs beside the sidecars before it",
                 json!({ "containers": one(), "initContainers": [sidecar("s", "40m"), container("i", "300m")] }),
@@ -177,12 +177,7 @@ mod tests {
                 json!({}),
                 300,
             ),
-            (
-                "overhead comes on top",
-                json!({ "containers": one(), "overhead": { "cpu": "25m" } }),
-                json!({}),
-                125,
-            ),
+            ("overhead comes on top", json!({ "containers": one(), "overhead": { "cpu": "25m" } }), json!({}), 125),
             (
                 "pod-level requests replace the sum, and overhead still comes on top",
                 json!({ "containers": one(), "resources": { "requests": { "cpu": "2" } }, "overhead": { "cpu": "25m" } }),

@@ -86,7 +86,6 @@ enum Word {
     Lost(String),
 }
 
-
 async fn session(client: &Client, events: &mpsc::Sender<Event>, timing: Timing, was_fresh: &mut bool) -> Ended {
     let busy = Arc::new(AtomicBool::new(false));
     let mut words = futures::stream::select_all([pods(client), nodes(client), probes(client, timing, busy.clone())]);

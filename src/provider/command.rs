@@ -58,12 +58,7 @@ impl CommandProvider {
     /// A provider for these machines. The first thing that is wrong with a command is told as a sentence.
     pub fn new(machines: BTreeMap<String, Commands>) -> Result<Self, String> {
         for (name, commands) in &machines {
-            let lists = [
-                Some(&commands.on),
-                Some(&commands.off),
-                commands.off_hard.as_ref(),
-                Some(&commands.status),
-            ];
+            let lists = [Some(&commands.on), Some(&commands.off), commands.off_hard.as_ref(), Some(&commands.status)];
             for (what, argv) in ["on", "off", "off_hard", "status"].into_iter().zip(lists) {
                 if argv.is_some_and(|argv| argv.first().is_none_or(String::is_empty)) {
                     return Err(format!(
@@ -72,15 +67,10 @@ impl CommandProvider {
                 }
             }
             if commands.timeout == 0 {
-                return Err(format!(
-                    "`timeout` of machine `{name}` must be at least 1 second"
-                ));
+                return Err(format!("`timeout` of machine `{name}` must be at least 1 second"));
             }
         }
-        Ok(Self {
-            machines,
-            glance: Duration::from_millis(500),
-        })
+        Ok(Self { machines, glance: Duration::from_millis(500) })
     }
 
     /// Looks at the power this often while a machine goes off, in place of twice a second.
@@ -90,28 +80,18 @@ impl CommandProvider {
     }
 
     fn commands(&self, machine: &str) -> Result<&Commands, ProviderError> {
-        let missing = || ProviderError::NoSuchMachine {
-            provider: NAME,
-            machine: machine.to_owned(),
-        };
+        let missing = || ProviderError::NoSuchMachine { provider: NAME, machine: machine.to_owned() };
         self.machines.get(machine).ok_or_else(missing)
     }
 
     async fn see(&self, machine: &str) -> Result<Power, ProviderError> {
         let commands = self.commands(machine)?;
-        let run = Run {
-            what: "status",
-            machine,
-            argv: &commands.status,
-            timeout: commands.timeout,
-        };
+        let run = Run { what: "status", machine, argv: &commands.status, timeout: commands.timeout };
         let (status, output) = run.to_its_end().await?;
         match status.code() {
             Some(0) => Ok(Power::On),
             Some(1 | 3) => Ok(Power::Off),
-            _ => Err(run.failed(&format!(
-                "ended with {status}; 0 is on, 1 or 3 is off{output}"
-            ))),
+            _ => Err(run.failed(&format!("ended with {status}; 0 is on, 1 or 3 is off{output}"))),
         }
     }
 
@@ -120,14 +100,7 @@ impl CommandProvider {
         if self.see(machine).await? == Power::On {
             return Ok(());
         }
-        Run {
-            what: "power on",
-            machine,
-            argv: &commands.on,
-            timeout: commands.timeout,
-        }
-        .with_success()
-        .await
+        Run { what: "power on", machine, argv: &commands.on, timeout: commands.timeout }.with_success().await
     }
 
     async fn switch_off(&self, machine: &str, how: Off) -> Result<(), ProviderError> {
@@ -140,21 +113,10 @@ impl CommandProvider {
             Off::Hard => commands.off_hard.as_ref().unwrap_or(&commands.off),
         };
         let began = clock::monotonic();
-        let ran = Run {
-            what: "power off",
-            machine,
-            argv,
-            timeout: commands.timeout,
-        }
-        .with_success()
-        .await;
+        let ran = Run { what: "power off", machine, argv, timeout: commands.timeout }.with_success().await;
         if let Err(error) = ran {
             // `ssh host poweroff` often ends badly because it worked. What is seen decides.
-            return if self.see(machine).await? == Power::Off {
-                Ok(())
-            } else {
-                Err(error)
-            };
+            return if self.see(machine).await? == Power::Off { Ok(()) } else { Err(error) };
         }
         loop {
             if self.see(machine).await? == Power::Off {
@@ -162,11 +124,7 @@ impl CommandProvider {
             }
             if clock::monotonic().duration_since(began) >= Duration::from_secs(commands.timeout) {
                 let (machine, seconds) = (machine.to_owned(), commands.timeout);
-                return Err(ProviderError::TimedOut {
-                    what: "power off",
-                    machine,
-                    seconds,
-                });
+                return Err(ProviderError::TimedOut { what: "power off", machine, seconds });
             }
             tokio::time::sleep(self.glance).await;
         }
@@ -190,11 +148,7 @@ impl Provider for CommandProvider {
         Box::pin(self.switch_on(machine))
     }
 
-    fn power_off<'a>(
-        &'a self,
-        machine: &'a str,
-        how: Off,
-    ) -> BoxFuture<'a, Result<(), ProviderError>> {
+    fn power_off<'a>(&'a self, machine: &'a str, how: Off) -> BoxFuture<'a, Result<(), ProviderError>> {
         Box::pin(self.switch_off(machine, how))
     }
 }
@@ -230,19 +184,12 @@ impl Run<'_> {
 
     async fn with_success(&self) -> Result<(), ProviderError> {
         let (status, output) = self.to_its_end().await?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(self.failed(&format!("ended with {status}{output}")))
-        }
+        if status.success() { Ok(()) } else { Err(self.failed(&format!("ended with {status}{output}"))) }
     }
 
     /// Runs the command; returns how it ended and its last lines.
     async fn to_its_end(&self) -> Result<(ExitStatus, String), ProviderError> {
-        let (program, args) = self
-            .argv
-            .split_first()
-            .ok_or_else(|| self.failed("is empty"))?;
+        let (program, args) = self.argv.split_first().ok_or_else(|| self.failed("is empty"))?;
         let mut child = Command::new(program)
             .args(args)
             .stdin(Stdio::null())
@@ -252,21 +199,13 @@ impl Run<'_> {
             .kill_on_drop(true)
             .spawn()
             .map_err(|e| self.failed(&format!("could not be started: {e}")))?;
-        let mut group = Group(
-            child
-                .id()
-                .and_then(|id| i32::try_from(id).ok())
-                .and_then(Pid::from_raw),
-        );
+        let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw));
         let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
         let (mut kept_out, mut kept_err) = (Vec::new(), Vec::new());
         let limit = Duration::from_secs(self.timeout);
         let ended = {
             let mut reading = std::pin::pin!(async {
-                tokio::join!(
-                    drain(out.as_mut(), &mut kept_out),
-                    drain(err.as_mut(), &mut kept_err)
-                )
+                tokio::join!(drain(out.as_mut(), &mut kept_out), drain(err.as_mut(), &mut kept_err))
             });
             let waiting = async {
                 tokio::select! {
@@ -315,11 +254,7 @@ async fn drain(from: Option<&mut (impl AsyncRead + Unpin)>, kept: &mut Vec<u8>) 
 }
 
 fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim_end)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     let last = &lines[lines.len().saturating_sub(LINES)..];
     last.iter().flat_map(|line| ["\n    ", line]).collect()
 }

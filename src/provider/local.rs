@@ -42,9 +42,7 @@ pub struct LocalProvider {
 impl LocalProvider {
     /// Opens a state folder. Nothing is made yet; a folder that something else uses is refused.
     pub fn open(settings: Settings) -> Result<Self, LocalError> {
-        Ok(Self {
-            site: Arc::new(Site::open(settings)?),
-        })
+        Ok(Self { site: Arc::new(Site::open(settings)?) })
     }
 
     /// Refuses, before anything is changed, a computer without root or without the programs that are needed.
@@ -54,12 +52,8 @@ impl LocalProvider {
 
     /// Makes the root file system below all machines unless it is there: a minute the first time on a computer,
     /// seconds the first time in a state folder. `progress` hears of each long step.
-    pub async fn ensure_base(
-        &self,
-        progress: impl Fn(&str) + Send + 'static,
-    ) -> Result<(), LocalError> {
-        self.blocking(move |site| base::ensure(site, &progress).map(drop))
-            .await
+    pub async fn ensure_base(&self, progress: impl Fn(&str) + Send + 'static) -> Result<(), LocalError> {
+        self.blocking(move |site| base::ensure(site, &progress).map(drop)).await
     }
 
     /// Makes machines that are not there, powered off, with [`Self::ensure_base`] before if need be. Repeating it is
@@ -70,14 +64,8 @@ impl LocalProvider {
             machine::check_all(site, &specs)?;
             network::ensure(site)?;
             let base = base::ensure(site, &|_| {})?;
-            let base = base
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            machine::create(site, &specs, &base, &|name| {
-                Ok(!power::see(site, name)?.processes.is_empty())
-            })
+            let base = base.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            machine::create(site, &specs, &base, &|name| Ok(!power::see(site, name)?.processes.is_empty()))
         })
         .await
     }
@@ -89,13 +77,7 @@ impl LocalProvider {
 
     /// The machines that were made, by name.
     pub async fn machines(&self) -> Result<Vec<MachineSpec>, LocalError> {
-        self.blocking(|site| {
-            Ok(machine::list(site)?
-                .into_values()
-                .map(|record| record.spec)
-                .collect())
-        })
-        .await
+        self.blocking(|site| Ok(machine::list(site)?.into_values().map(|record| record.spec).collect())).await
     }
 
     /// Looks closely at one machine.
@@ -152,33 +134,17 @@ impl LocalProvider {
         work: fn(&Site, &str) -> Result<(), LocalError>,
     ) -> Result<(), ProviderError> {
         let name = machine.to_owned();
-        self.blocking(move |site| work(site, &name))
-            .await
-            .map_err(|error| tell(what, machine, error))
+        self.blocking(move |site| work(site, &name)).await.map_err(|error| tell(what, machine, error))
     }
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "all others are told by their text"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "all others are told by their text")]
 fn tell(what: &'static str, machine: &str, error: LocalError) -> ProviderError {
     let machine = machine.to_owned();
     match error {
-        LocalError::NoMachine(_) => ProviderError::NoSuchMachine {
-            provider: NAME,
-            machine,
-        },
-        LocalError::Slow { seconds, .. } => ProviderError::TimedOut {
-            what,
-            machine,
-            seconds,
-        },
-        other => ProviderError::Failed {
-            what,
-            machine,
-            reason: other.to_string(),
-        },
+        LocalError::NoMachine(_) => ProviderError::NoSuchMachine { provider: NAME, machine },
+        LocalError::Slow { seconds, .. } => ProviderError::TimedOut { what, machine, seconds },
+        other => ProviderError::Failed { what, machine, reason: other.to_string() },
     }
 }
 
@@ -190,25 +156,16 @@ impl Provider for LocalProvider {
     fn list(&self) -> BoxFuture<'_, Result<Vec<String>, ProviderError>> {
         Box::pin(async move {
             let machines = self.machines().await;
-            let machines = machines.map_err(|error| ProviderError::NoList {
-                provider: NAME,
-                reason: error.to_string(),
-            })?;
+            let machines =
+                machines.map_err(|error| ProviderError::NoList { provider: NAME, reason: error.to_string() })?;
             Ok(machines.into_iter().map(|spec| spec.name).collect())
         })
     }
 
     fn power<'a>(&'a self, machine: &'a str) -> BoxFuture<'a, Result<Power, ProviderError>> {
         Box::pin(async move {
-            let seen = self
-                .see(machine)
-                .await
-                .map_err(|error| tell("status", machine, error))?;
-            Ok(if seen.processes.is_empty() {
-                Power::Off
-            } else {
-                Power::On
-            })
+            let seen = self.see(machine).await.map_err(|error| tell("status", machine, error))?;
+            Ok(if seen.processes.is_empty() { Power::Off } else { Power::On })
         })
     }
 
@@ -216,11 +173,7 @@ impl Provider for LocalProvider {
         Box::pin(self.switch("power on", machine, power::on))
     }
 
-    fn power_off<'a>(
-        &'a self,
-        machine: &'a str,
-        how: Off,
-    ) -> BoxFuture<'a, Result<(), ProviderError>> {
+    fn power_off<'a>(&'a self, machine: &'a str, how: Off) -> BoxFuture<'a, Result<(), ProviderError>> {
         let work = match how {
             Off::Graceful => power::off_gracefully,
             Off::Hard => power::off_hard,

@@ -77,10 +77,20 @@ const DISK: [(&str, Must); 13] = [
     ("applications", Must::Elements),
 ];
 const INTERFACE: [(&str, Must); 3] = [("connection", Must::Text), ("ip", Must::Text), ("dns_name", Must::Text)];
-const NETWORK: [(&str, Must); 6] =
-    [("outbound", YES_NO), ("outports", Must::Text), ("provider_id", Must::Text), ("create", YES_NO), ("cidr", Must::Text), ("sg_name", Must::Text)];
-const ANSIBLE: [(&str, Must); 4] =
-    [("host", Must::Text), ("credentials.username", Must::Text), ("credentials.password", Must::Text), ("credentials.private_key", Must::Text)];
+const NETWORK: [(&str, Must); 6] = [
+    ("outbound", YES_NO),
+    ("outports", Must::Text),
+    ("provider_id", Must::Text),
+    ("create", YES_NO),
+    ("cidr", Must::Text),
+    ("sg_name", Must::Text),
+];
+const ANSIBLE: [(&str, Must); 4] = [
+    ("host", Must::Text),
+    ("credentials.username", Must::Text),
+    ("credentials.password", Must::Text),
+    ("credentials.private_key", Must::Text),
+];
 
 /// The ids of each kind of sentence.
 type Ids<'a> = BTreeMap<&'static str, BTreeSet<&'a str>>;
@@ -97,7 +107,13 @@ pub(super) fn check(document: &Document<'_>, report: &mut Report) {
             Sentence::Deploy(deploy) => {
                 known("R0041", "system", deploy.system, &ids, document.broken, report);
                 if deploy.count.digits.len() > 9 {
-                    report.error("R0029", deploy.count.span, "this number is out of range", "too many machines", "deploy fewer than a thousand million machines");
+                    report.error(
+                        "R0029",
+                        deploy.count.span,
+                        "this number is out of range",
+                        "too many machines",
+                        "deploy fewer than a thousand million machines",
+                    );
                 }
             }
         }
@@ -109,13 +125,21 @@ fn ids<'a>(document: &Document<'a>, report: &mut Report) -> Ids<'a> {
     let mut ids = Ids::new();
     for sentence in &document.sentences {
         let (kind, id) = match sentence {
-            Sentence::Aspect(Aspect { kind: AspectKind::Description, .. }) | Sentence::Contextualize(_) | Sentence::Deploy(_) => continue,
+            Sentence::Aspect(Aspect { kind: AspectKind::Description, .. })
+            | Sentence::Contextualize(_)
+            | Sentence::Deploy(_) => continue,
             Sentence::Aspect(aspect) => (aspect.kind.keyword(), aspect.id),
             Sentence::Configure(Configure { id, .. }) => ("configure", *id),
         };
         if !ids.entry(kind).or_default().insert(id.text) {
             let message = format!("there is already a {kind} `{}`", id.text);
-            report.error("R0040", id.span, message, "the second of its name", "rename one of them, or put all of it in one sentence");
+            report.error(
+                "R0040",
+                id.span,
+                message,
+                "the second of its name",
+                "rename one of them, or put all of it in one sentence",
+            );
         }
     }
     ids
@@ -132,13 +156,25 @@ fn known(code: &'static str, kind: &'static str, name: Name<'_>, ids: &Ids<'_>, 
     report.error(code, name.span, format!("there is no {kind} `{}`", short(name.text)), "unknown", help);
 }
 
-fn context<'a>(sentence: &Contextualize<'a>, ids: &Ids<'_>, pairs: &mut BTreeSet<(&'a str, &'a str)>, broken: bool, report: &mut Report) {
+fn context<'a>(
+    sentence: &Contextualize<'a>,
+    ids: &Ids<'_>,
+    pairs: &mut BTreeSet<(&'a str, &'a str)>,
+    broken: bool,
+    report: &mut Report,
+) {
     for item in &sentence.items {
         known("R0041", "system", item.system, ids, broken, report);
         known("R0042", "configure", item.configure, ids, broken, report);
         if !pairs.insert((item.system.text, item.configure.text)) {
             let message = format!("`{}` is already configured with `{}`", item.system.text, item.configure.text);
-            report.error("R0045", item.configure.span, message, "once more", "IM keeps only the last of them: give the second step a `configure` of its own name");
+            report.error(
+                "R0045",
+                item.configure.span,
+                message,
+                "once more",
+                "IM keeps only the last of them: give the second step a `configure` of its own name",
+            );
         }
     }
 }
@@ -216,19 +252,38 @@ fn gaps(features: &Features<'_>, prefix: &str, report: &mut Report) {
     for (expected, (index, span)) in (0..).zip(&seen) {
         if *index != expected {
             let message = format!("there is a `{prefix}{index}` and no `{prefix}{expected}`");
-            report.error("R0055", *span, message, "numbered too high", format!("number them from 0: `{prefix}{expected}` comes next"));
+            report.error(
+                "R0055",
+                *span,
+                message,
+                "numbered too high",
+                format!("number them from 0: `{prefix}{expected}` comes next"),
+            );
             return;
         }
     }
 }
 
 /// Checks a property against a table of those that are known.
-fn judge(full: &str, name: &str, property: &Property<'_>, span: Span, table: &[(&'static str, Must)], report: &mut Report) {
+fn judge(
+    full: &str,
+    name: &str,
+    property: &Property<'_>,
+    span: Span,
+    table: &[(&'static str, Must)],
+    report: &mut Report,
+) {
     let Some((_, must)) = table.iter().find(|(known, _)| *known == name) else {
         let near = (name.len() > 5).then(|| nearest(name, table.iter().map(|(known, _)| *known))).flatten();
         if let Some(near) = near {
             let meant = full.strip_suffix(name).unwrap_or("");
-            report.warning("R0056", span, format!("`{full}` means nothing to RADL"), "this value has no effect", format!("did you mean `{meant}{near}`?"));
+            report.warning(
+                "R0056",
+                span,
+                format!("`{full}` means nothing to RADL"),
+                "this value has no effect",
+                format!("did you mean `{meant}{near}`?"),
+            );
         }
         return;
     };
@@ -243,15 +298,25 @@ fn judge(full: &str, name: &str, property: &Property<'_>, span: Span, table: &[(
                 return misfit(full, "a unit of bytes, such as 4 GiB", span, report);
             }
             if range.chosen() % ONE != 0 {
-                report.error("R0063", span, format!("`{full}` is no whole number of bytes"), "not whole", "write a whole number, or a smaller unit");
+                report.error(
+                    "R0063",
+                    span,
+                    format!("`{full}` is no whole number of bytes"),
+                    "not whole",
+                    "write a whole number, or a smaller unit",
+                );
             }
             return;
         }
         (Must::Performance, Property::Number(range)) => match unit::measure(&range.written) {
             Some(Measure::Performance) | None => return,
-            Some(Measure::Bytes | Measure::Plain) => return misfit(full, "one of the units ECU, GCEU and HRZ", span, report),
+            Some(Measure::Bytes | Measure::Plain) => {
+                return misfit(full, "one of the units ECU, GCEU and HRZ", span, report);
+            }
         },
-        (Must::Text, Property::Text(..)) | (Must::Texts, Property::Text(..) | Property::List(_)) | (Must::Elements, Property::Elements(_)) => return,
+        (Must::Text, Property::Text(..))
+        | (Must::Texts, Property::Text(..) | Property::List(_))
+        | (Must::Elements, Property::Elements(_)) => return,
         (Must::OneOf(allowed), Property::Text(how, text)) => {
             if *how == Comparator::Equal && !allowed.contains(&text.raw) {
                 let list = allowed.iter().map(|one| format!("'{one}'")).collect::<Vec<_>>().join(", ");
@@ -265,11 +330,23 @@ fn judge(full: &str, name: &str, property: &Property<'_>, span: Span, table: &[(
         (Must::Texts, _) => "a text or a list of texts",
         (Must::Elements, _) => "`contains ( name = '...' )`",
     };
-    report.error("R0051", span, format!("`{full}` must be {wanted}"), "of another kind", format!("give `{full}` {wanted}"));
+    report.error(
+        "R0051",
+        span,
+        format!("`{full}` must be {wanted}"),
+        "of another kind",
+        format!("give `{full}` {wanted}"),
+    );
 }
 
 fn misfit(full: &str, wanted: &str, span: Span, report: &mut Report) {
-    report.error("R0053", span, format!("`{full}` takes {wanted}"), "the unit does not fit", format!("write `{full}` with {wanted}"));
+    report.error(
+        "R0053",
+        span,
+        format!("`{full}` takes {wanted}"),
+        "the unit does not fit",
+        format!("write `{full}` with {wanted}"),
+    );
 }
 
 /// `[CIDR-]A[:B][/tcp|udp|icmp][-C[/proto]]`, joined by commas.

@@ -83,7 +83,12 @@ impl<'a> Features<'a> {
         all
     }
 
-    fn take<'f>(&mut self, features: &'f [Feature<'a>], wishes: &mut Vec<(Nano, &'f [Feature<'a>])>, report: &mut Report) {
+    fn take<'f>(
+        &mut self,
+        features: &'f [Feature<'a>],
+        wishes: &mut Vec<(Nano, &'f [Feature<'a>])>,
+        report: &mut Report,
+    ) {
         for feature in features {
             match feature {
                 Feature::Constraint { name, comparator, value, span } => {
@@ -125,7 +130,9 @@ impl<'a> Features<'a> {
         let mut silent = Report::default();
         features.iter().all(|feature| {
             let (name, property, span) = match feature {
-                Feature::Constraint { name, comparator, value, span } => (*name, read(*name, *comparator, value, *span, &mut silent), *span),
+                Feature::Constraint { name, comparator, value, span } => {
+                    (*name, read(*name, *comparator, value, *span, &mut silent), *span)
+                }
                 Feature::Contains { name, features } => {
                     let inner = Self::of(features, &mut silent);
                     (*name, inner.element_name().map(|key| Property::Elements(vec![(key, inner)])), name.span)
@@ -150,13 +157,22 @@ impl<'a> Features<'a> {
         };
         let (code, message, label, help) = match (&mut *known, property) {
             (Property::Number(before), Property::Number(now)) => {
-                let both = Range { low: later(before.low, now.low), high: sooner(before.high, now.high), written: now.written };
+                let both = Range {
+                    low: later(before.low, now.low),
+                    high: sooner(before.high, now.high),
+                    written: now.written,
+                };
                 if !both.empty() {
                     *before = both;
                     return true;
                 }
                 let message = format!("no number fits all that is said of `{}`", name.text);
-                ("R0046", message, "leaves nothing of what was said before", "take one of the constraints away, or let them overlap")
+                (
+                    "R0046",
+                    message,
+                    "leaves nothing of what was said before",
+                    "take one of the constraints away, or let them overlap",
+                )
             }
             (Property::Text(how, before), Property::Text(_, now)) => {
                 if *how != Comparator::Equal {
@@ -164,7 +180,13 @@ impl<'a> Features<'a> {
                 }
                 if before.raw == now.raw {
                     if let Some(report) = report {
-                        report.warning("R0049", span, format!("`{}` is said twice", name.text), "the same again", "take one of the two away");
+                        report.warning(
+                            "R0049",
+                            span,
+                            format!("`{}` is said twice", name.text),
+                            "the same again",
+                            "take one of the two away",
+                        );
                     }
                     return true;
                 }
@@ -184,7 +206,12 @@ impl<'a> Features<'a> {
             }
             (Property::Number(_) | Property::Text(..) | Property::List(_) | Property::Elements(_), _) => {
                 let message = format!("`{}` is said to be of two kinds", name.text);
-                ("R0048", message, "another kind than before", "a property is a number, a text, a list, or contains elements: choose one")
+                (
+                    "R0048",
+                    message,
+                    "another kind than before",
+                    "a property is a number, a text, a list, or contains elements: choose one",
+                )
             }
         };
         if let Some(report) = report {
@@ -233,13 +260,19 @@ impl<'a> Features<'a> {
 
 fn is_name(feature: &Feature<'_>) -> bool {
     match feature {
-        Feature::Constraint { name, value, .. } => name.text == "name" && !matches!(value, Value::Text(text) if text.raw.is_empty()),
+        Feature::Constraint { name, value, .. } => {
+            name.text == "name" && !matches!(value, Value::Text(text) if text.raw.is_empty())
+        }
         Feature::Contains { .. } | Feature::Soft { .. } => false,
     }
 }
 
 /// Joins elements by their names.
-fn join<'a>(before: &mut Vec<(Text<'a>, Features<'a>)>, now: Vec<(Text<'a>, Features<'a>)>, mut report: Option<&mut Report>) -> bool {
+fn join<'a>(
+    before: &mut Vec<(Text<'a>, Features<'a>)>,
+    now: Vec<(Text<'a>, Features<'a>)>,
+    mut report: Option<&mut Report>,
+) -> bool {
     let mut fine = true;
     for (key, features) in now {
         match before.iter_mut().find(|(known, _)| known.raw == key.raw) {
@@ -269,7 +302,13 @@ fn sooner(left: Option<(Nano, bool)>, right: Option<(Nano, bool)>) -> Option<(Na
 }
 
 /// What a value says of its property; nothing when it is faulty, which is reported.
-fn read<'a>(name: Name<'a>, comparator: Comparator, value: &Value<'a>, span: Span, report: &mut Report) -> Option<Property<'a>> {
+fn read<'a>(
+    name: Name<'a>,
+    comparator: Comparator,
+    value: &Value<'a>,
+    span: Span,
+    report: &mut Report,
+) -> Option<Property<'a>> {
     match value {
         Value::Number(number) => {
             let amount = amount(number, report)?;
@@ -299,7 +338,13 @@ fn read<'a>(name: Name<'a>, comparator: Comparator, value: &Value<'a>, span: Spa
             if comparator == Comparator::Equal {
                 return Some(Property::List(items.clone()));
             }
-            report.error("R0050", span, format!("lists have no order: `{}` can only be `=` to one", name.text), "a list", "write `=`");
+            report.error(
+                "R0050",
+                span,
+                format!("lists have no order: `{}` can only be `=` to one", name.text),
+                "a list",
+                "write `=`",
+            );
             None
         }
         Value::Missing => None,
@@ -311,12 +356,20 @@ pub(super) fn amount(number: &Number<'_>, report: &mut Report) -> Option<Nano> {
     match unit::amount(number) {
         Ok(amount) => Some(amount),
         Err(Fault::Range) => {
-            report.error("R0029", number.span, "this number is out of range", "too large, or too many decimals", "stay below 2^64, with nine decimals at most");
+            report.error(
+                "R0029",
+                number.span,
+                "this number is out of range",
+                "too large, or too many decimals",
+                "stay below 2^64, with nine decimals at most",
+            );
             None
         }
         Err(Fault::Unit) => {
             let (text, span) = number.unit.map_or(("", number.span), |unit| (unit.text, unit.span));
-            let exponent = text.len() > 1 && text.starts_with(['e', 'E']) && text.bytes().skip(1).all(|byte| byte.is_ascii_digit());
+            let exponent = text.len() > 1
+                && text.starts_with(['e', 'E'])
+                && text.bytes().skip(1).all(|byte| byte.is_ascii_digit());
             let help = if exponent {
                 "write the number out: RADL has no exponents"
             } else if text.starts_with('.') {

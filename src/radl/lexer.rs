@@ -127,7 +127,10 @@ impl<'a> Lexer<'a> {
 
     /// The offset of the line feed that ends the line of `at`, or the text's end.
     fn line_end(&self, at: usize) -> usize {
-        self.bytes.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == b'\n')).map_or(self.bytes.len(), |found| at + found)
+        self.bytes
+            .get(at..)
+            .and_then(|rest| rest.iter().position(|byte| *byte == b'\n'))
+            .map_or(self.bytes.len(), |found| at + found)
     }
 
     fn token(&mut self, start: usize, report: &mut Report) -> Option<Kind> {
@@ -333,7 +336,13 @@ impl<'a> Lexer<'a> {
         // No `@end` from here on: only the word itself is passed over, so that the rest is still checked.
         self.endless = true;
         self.at = start + 6;
-        report.error("R0006", self.span(start, self.at), "`@begin` without `@end`", "starts here", "end the recipe with `@end` at the start of a line");
+        report.error(
+            "R0006",
+            self.span(start, self.at),
+            "`@begin` without `@end`",
+            "starts here",
+            "end the recipe with `@end` at the start of a line",
+        );
     }
 
     /// Passes over a run of characters that begin no token, with one finding for all of them.
@@ -354,7 +363,9 @@ impl<'a> Lexer<'a> {
             format!("`{first}` has no place here")
         };
         let help = match first {
-            '\u{2018}' | '\u{2019}' | '\u{201c}' | '\u{201d}' | '`' => "strings stand between plain single quotes: 'text'",
+            '\u{2018}' | '\u{2019}' | '\u{201c}' | '\u{201d}' | '`' => {
+                "strings stand between plain single quotes: 'text'"
+            }
             '-' => "a word begins with a letter, `_` or `.`, and a number has no sign",
             ';' => "sentences need nothing between them; features are joined by `and`",
             '/' => "a comment begins with `#`",

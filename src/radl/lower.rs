@@ -22,7 +22,10 @@ pub(super) fn lower(document: &Document<'_>, file_stem: &str, report: &mut Repor
     let mut silent = Report::default();
     let systems: Vec<System<'_>> = document
         .aspects(AspectKind::System)
-        .map(|aspect| System { id: aspect.id, features: Features::of(aspect.features.as_deref().unwrap_or(&[]), &mut silent) })
+        .map(|aspect| System {
+            id: aspect.id,
+            features: Features::of(aspect.features.as_deref().unwrap_or(&[]), &mut silent),
+        })
         .collect();
     ansible_comes_later(document, report);
     let front = front_end(&systems, report)?;
@@ -61,7 +64,10 @@ fn ansible_comes_later(document: &Document<'_>, report: &mut Report) {
 fn front_end(systems: &[System<'_>], report: &mut Report) -> Option<usize> {
     let by_name = systems.iter().position(|system| system.id.text == "front");
     let by_role = || {
-        let mut role = systems.iter().enumerate().filter(|(_, system)| system.features.text("ec3_node_type").is_some_and(|(text, _)| text.raw == "front"));
+        let mut role = systems
+            .iter()
+            .enumerate()
+            .filter(|(_, system)| system.features.text("ec3_node_type").is_some_and(|(text, _)| text.raw == "front"));
         role.next().map(|(at, _)| at)
     };
     let found = by_name.or_else(by_role);
@@ -86,7 +92,13 @@ fn pool(system: &System<'_>, document: &Document<'_>, front: bool, report: &mut 
         && !id.text.ends_with('-');
     if !valid {
         let message = format!("machines cannot be named after `{}`", super::features::short(id.text));
-        report.error("R0076", id.span, message, "no host name", "use small letters, digits and `-`, 40 at most, with a letter first");
+        report.error(
+            "R0076",
+            id.span,
+            message,
+            "no host name",
+            "use small letters, digits and `-`, 40 at most, with a letter first",
+        );
     }
     let deploys: Vec<&Deploy<'_>> = document.deploys().filter(|deploy| deploy.system.text == id.text).collect();
     let (min, max) = if front { only_one(id, &deploys, report) } else { how_many(system, &deploys, report) };
@@ -116,7 +128,13 @@ fn only_one(id: &Name<'_>, deploys: &[&Deploy<'_>], report: &mut Report) -> (u32
     if !fine {
         let span = deploys.last().map_or(id.span, |deploy| deploy.count.span);
         let label = if deploys.is_empty() { "never deployed" } else { "not once" };
-        report.error("R0061", span, "the front-end is deployed once", label, format!("write `deploy {} 1`, once", id.text));
+        report.error(
+            "R0061",
+            span,
+            "the front-end is deployed once",
+            label,
+            format!("write `deploy {} 1`, once", id.text),
+        );
     }
     (1, 1)
 }
@@ -124,12 +142,23 @@ fn only_one(id: &Name<'_>, deploys: &[&Deploy<'_>], report: &mut Report) -> (u32
 /// How many machines of a pool are always on, and how many there are.
 fn how_many(system: &System<'_>, deploys: &[&Deploy<'_>], report: &mut Report) -> (u32, u32) {
     let System { id, features } = system;
-    let deployed = deploys.iter().fold(0_u32, |sum, deploy| sum.saturating_add(deploy.count.digits.parse().unwrap_or(u32::MAX)));
+    let deployed =
+        deploys.iter().fold(0_u32, |sum, deploy| sum.saturating_add(deploy.count.digits.parse().unwrap_or(u32::MAX)));
     if let [_, .., last] = deploys {
         let message = format!("`{}` is deployed more than once: {deployed} in all", id.text);
-        report.warning("R0072", last.system.span, message, "adds to the others", "write one `deploy` with the whole count");
+        report.warning(
+            "R0072",
+            last.system.span,
+            message,
+            "adds to the others",
+            "write one `deploy` with the whole count",
+        );
     }
-    let mut read = |name| features.number(name).map(|(range, span)| (small(count(name, range.chosen(), span, report), name, features, report), span));
+    let mut read = |name| {
+        features
+            .number(name)
+            .map(|(range, span)| (small(count(name, range.chosen(), span, report), name, features, report), span))
+    };
     let least = read("ec3_min_instances");
     let most = read("ec3_max_instances");
     let min = deployed.max(least.map_or(0, |(least, _)| least));
@@ -167,7 +196,13 @@ fn needed(system: &System<'_>, name: &str, example: &str, report: &mut Report) -
     };
     let found = count(name, range.chosen(), span, report);
     if range.chosen() == 0 {
-        report.error("R0063", span, format!("`{name}` is zero"), "a machine needs more", format!("write `{name} = {example}`"));
+        report.error(
+            "R0063",
+            span,
+            format!("`{name}` is zero"),
+            "a machine needs more",
+            format!("write `{name} = {example}`"),
+        );
     }
     found
 }
@@ -177,7 +212,13 @@ fn count(name: &str, nano: u128, span: Span, report: &mut Report) -> u64 {
         // A fraction of bytes was reported by the check.
         if name != "memory.size" {
             let message = format!("`{name}` is {}, which is no whole number", unit::show(nano));
-            report.error("R0063", span, message, "not whole", format!("write a whole number, such as {}", (nano / ONE).max(1)));
+            report.error(
+                "R0063",
+                span,
+                message,
+                "not whole",
+                format!("write a whole number, such as {}", (nano / ONE).max(1)),
+            );
         }
         0
     })
@@ -213,13 +254,23 @@ fn recipes(features: &Features<'_>, report: &mut Report) -> Vec<RecipeUse> {
             && how != Comparator::Equal
         {
             let help = format!("write `version = '{}'`: a recipe installs one version", text.raw);
-            report.error("R0069", text.span, format!("`version {}` leaves the version open", how.symbol()), "not one version", help);
+            report.error(
+                "R0069",
+                text.span,
+                format!("`version {}` leaves the version open", how.symbol()),
+                "not one version",
+                help,
+            );
         }
-        if let Some((Property::Number(_) | Property::List(_) | Property::Elements(_), span)) = inner.properties.get("version") {
+        if let Some((Property::Number(_) | Property::List(_) | Property::Elements(_), span)) =
+            inner.properties.get("version")
+        {
             report.error("R0069", *span, "a version is a text", "not a text", "write `version = '1.2.3'`");
         }
-        let parameters = inner.properties.iter().filter(|(key, _)| !matches!(**key, "name" | "version" | "preinstalled"));
-        let parameters = parameters.filter_map(|(key, (property, _))| Some(((*key).to_owned(), Features::written(property)?.into_owned())));
+        let parameters =
+            inner.properties.iter().filter(|(key, _)| !matches!(**key, "name" | "version" | "preinstalled"));
+        let parameters = parameters
+            .filter_map(|(key, (property, _))| Some(((*key).to_owned(), Features::written(property)?.into_owned())));
         recipes.push(RecipeUse {
             name: name.meaning().into_owned(),
             version: version.map(|(text, _)| text.meaning().into_owned()),
@@ -260,10 +311,19 @@ fn neighbour(name: &str, known: &dyn Fn(&str) -> bool) -> Option<String> {
         return Some(lower);
     }
     let letters = || ('a'..='z').chain('0'..='9').chain(['-']);
-    let at = |edit: &dyn Fn(&str, &str) -> Vec<String>| (0..=lower.len()).flat_map(|at| edit(&lower[..at], &lower[at..])).find(|candidate| known(candidate));
+    let at = |edit: &dyn Fn(&str, &str) -> Vec<String>| {
+        (0..=lower.len()).flat_map(|at| edit(&lower[..at], &lower[at..])).find(|candidate| known(candidate))
+    };
     at(&|left, right| right.get(1..).map(|rest| format!("{left}{rest}")).into_iter().collect())
         .or_else(|| at(&|left, right| letters().map(|letter| format!("{left}{letter}{right}")).collect()))
-        .or_else(|| at(&|left, right| right.get(1..).map(|rest| letters().map(|letter| format!("{left}{letter}{rest}")).collect()).unwrap_or_default()))
+        .or_else(|| {
+            at(&|left, right| {
+                right
+                    .get(1..)
+                    .map(|rest| letters().map(|letter| format!("{left}{letter}{rest}")).collect())
+                    .unwrap_or_default()
+            })
+        })
         .or_else(|| {
             at(&|left, right| match (right.get(..1), right.get(1..2)) {
                 (Some(first), Some(second)) => vec![format!("{left}{second}{first}{}", &right[2..])],

@@ -1,7 +1,10 @@
 //! The parser: recursive descent over tokens with one token of look-ahead. What it cannot read it reports
 //! once and passes over: to the end of the parenthesis, or to the next sentence.
 
-#![expect(clippy::wildcard_enum_match_arm, reason = "a parser names the tokens that it can use; every other is a finding")]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a parser names the tokens that it can use; every other is a finding"
+)]
 
 use super::lexer::{KEYWORDS, Kind, Lexer, Token};
 use super::report::{Report, did_you_mean, nearest};
@@ -24,7 +27,17 @@ pub(super) struct Parsed<'a> {
 pub(super) fn parse_at<'a>(text: &'a str, base: usize, report: &mut Report) -> Parsed<'a> {
     let mut lexer = Lexer::new(text, base);
     let token = lexer.next(report);
-    let mut parser = Parser { text, lexer, token, report, sentences: Vec::new(), broken: false, previous_end: 0, pages: None, steps: 0 };
+    let mut parser = Parser {
+        text,
+        lexer,
+        token,
+        report,
+        sentences: Vec::new(),
+        broken: false,
+        previous_end: 0,
+        pages: None,
+        steps: 0,
+    };
     parser.document();
     Parsed { sentences: parser.sentences, broken: parser.broken, steps: parser.steps + parser.lexer.steps }
 }
@@ -137,7 +150,11 @@ impl<'a> Parser<'a, '_> {
 
     fn number(&mut self) -> Number<'a> {
         let token = self.bump();
-        Number { digits: self.slice(token.start, token.end).trim_start_matches('-'), unit: None, span: self.span_of(token) }
+        Number {
+            digits: self.slice(token.start, token.end).trim_start_matches('-'),
+            unit: None,
+            span: self.span_of(token),
+        }
     }
 
     fn document(&mut self) {
@@ -152,7 +169,12 @@ impl<'a> Parser<'a, '_> {
                 Kind::Contextualize => self.contextualize(),
                 Kind::Deploy => self.deploy(),
                 Kind::Close => {
-                    self.fault("R0013", "a `)` that closes nothing", "no `(` is open here", "take it away, or put the `(` back that it should close");
+                    self.fault(
+                        "R0013",
+                        "a `)` that closes nothing",
+                        "no `(` is open here",
+                        "take it away, or put the `(` back that it should close",
+                    );
                     self.bump();
                 }
                 Kind::Word
@@ -183,7 +205,13 @@ impl<'a> Parser<'a, '_> {
     fn at_sentence(&self) -> bool {
         matches!(
             self.token.kind,
-            Kind::Network | Kind::Ansible | Kind::System | Kind::Description | Kind::Configure | Kind::Contextualize | Kind::Deploy
+            Kind::Network
+                | Kind::Ansible
+                | Kind::System
+                | Kind::Description
+                | Kind::Configure
+                | Kind::Contextualize
+                | Kind::Deploy
         )
     }
 
@@ -200,7 +228,13 @@ impl<'a> Parser<'a, '_> {
         } else {
             let help = format!(
                 "a sentence begins with network, ansible, system, configure, contextualize, deploy or description{}",
-                did_you_mean(word, KEYWORDS.iter().filter(|(_, kind)| !matches!(kind, Kind::And | Kind::Soft | Kind::With)).map(|(word, _)| *word)),
+                did_you_mean(
+                    word,
+                    KEYWORDS
+                        .iter()
+                        .filter(|(_, kind)| !matches!(kind, Kind::And | Kind::Soft | Kind::With))
+                        .map(|(word, _)| *word)
+                ),
             );
             self.fault("R0010", format!("expected a sentence, found {seen}"), "no sentence begins so", help);
         }
@@ -225,7 +259,9 @@ impl<'a> Parser<'a, '_> {
             // `system (...)`: the features are still worth reading.
             if self.token.kind == Kind::Open {
                 self.parenthesis();
-            } else if self.is_keyword() && self.before_parenthesis() || !self.at_sentence() && self.token.kind != Kind::End {
+            } else if self.is_keyword() && self.before_parenthesis()
+                || !self.at_sentence() && self.token.kind != Kind::End
+            {
                 self.bump();
                 if self.token.kind == Kind::Open {
                     self.parenthesis();
@@ -250,15 +286,28 @@ impl<'a> Parser<'a, '_> {
     }
 
     fn description(&mut self) {
-        let first = self.sentences.first().map(|sentence| matches!(sentence, Sentence::Aspect(aspect) if aspect.kind == AspectKind::Description));
+        let first = self
+            .sentences
+            .first()
+            .map(|sentence| matches!(sentence, Sentence::Aspect(aspect) if aspect.kind == AspectKind::Description));
         match first {
             None => {}
             Some(true) => {
-                self.fault("R0023", "a second description", "one is enough", "keep one `description`, before everything else in the file");
+                self.fault(
+                    "R0023",
+                    "a second description",
+                    "one is enough",
+                    "keep one `description`, before everything else in the file",
+                );
                 self.broken = false;
             }
             Some(false) => {
-                self.fault("R0022", "a description comes before everything else", "too late", "move it to the top of the file");
+                self.fault(
+                    "R0022",
+                    "a description comes before everything else",
+                    "too late",
+                    "move it to the top of the file",
+                );
             }
         }
         self.aspect(AspectKind::Description);
@@ -288,7 +337,12 @@ impl<'a> Parser<'a, '_> {
                     }
                     if !matches!(self.token.kind, Kind::Close | Kind::End) && !self.at_sentence() {
                         let seen = self.seen();
-                        self.fault("R0026", format!("expected `)` after `@end`, found {seen}"), "after the recipe's end", "only `)` follows `@end`");
+                        self.fault(
+                            "R0026",
+                            format!("expected `)` after `@end`, found {seen}"),
+                            "after the recipe's end",
+                            "only `)` follows `@end`",
+                        );
                     }
                 }
                 Kind::Close => {}
@@ -321,8 +375,17 @@ impl<'a> Parser<'a, '_> {
         let Some(system) = self.name("a system's id") else { return };
         if self.token.kind != Kind::Number {
             let seen = self.seen();
-            self.fault("R0021", format!("expected how many to deploy, found {seen}"), "not a number", format!("write `deploy {} 1`", system.text));
-            if !self.at_sentence() && self.token.kind != Kind::Close && self.token.kind != Kind::End && self.on_line_of(keyword) {
+            self.fault(
+                "R0021",
+                format!("expected how many to deploy, found {seen}"),
+                "not a number",
+                format!("write `deploy {} 1`", system.text),
+            );
+            if !self.at_sentence()
+                && self.token.kind != Kind::Close
+                && self.token.kind != Kind::End
+                && self.on_line_of(keyword)
+            {
                 self.bump();
             }
             return;
@@ -330,14 +393,24 @@ impl<'a> Parser<'a, '_> {
         let count = self.number();
         if count.digits.contains('.') {
             self.broken = true;
-            self.report.error("R0021", count.span, "half a machine cannot be deployed", "not a whole number", "write a whole number");
+            self.report.error(
+                "R0021",
+                count.span,
+                "half a machine cannot be deployed",
+                "not a whole number",
+                "write a whole number",
+            );
             return;
         }
         // The grammar takes any word here as the name of a cloud; one that begins the next line and looks
         // like a keyword is a misspelled sentence.
         let word = self.slice(self.token.start, self.token.end);
         let misspelled = || nearest(word, KEYWORDS.iter().map(|(keyword, _)| *keyword)).is_some() || word == "include";
-        let cloud = if self.token.kind == Kind::Word && (self.on_line_of(keyword) || !misspelled()) { self.name("a cloud") } else { None };
+        let cloud = if self.token.kind == Kind::Word && (self.on_line_of(keyword) || !misspelled()) {
+            self.name("a cloud")
+        } else {
+            None
+        };
         self.sentences.push(Sentence::Deploy(Deploy { system, count, cloud }));
     }
 
@@ -378,6 +451,12 @@ impl<'a> Parser<'a, '_> {
             let line = self.slice(0, start).matches('\n').count() + 1;
             format!("`{}` in line {line}", self.slice(start, end))
         };
-        self.report.error("R0012", span, "this `(` is never closed", "opened here", format!("put its `)` before {before}"));
+        self.report.error(
+            "R0012",
+            span,
+            "this `(` is never closed",
+            "opened here",
+            format!("put its `)` before {before}"),
+        );
     }
 }

@@ -68,7 +68,9 @@ fn list(f: &mut Formatter<'_>, features: &[Feature<'_>], depth: usize) -> fmt::R
         let and = if at == 0 { "" } else { " and" };
         write!(f, "{and}\n{:1$}", "", depth * 4)?;
         match feature {
-            Feature::Constraint { name, comparator, value, .. } => write!(f, "{} {} {value}", name.text, comparator.symbol())?,
+            Feature::Constraint { name, comparator, value, .. } => {
+                write!(f, "{} {} {value}", name.text, comparator.symbol())?;
+            }
             Feature::Contains { name, features } => {
                 write!(f, "{} contains (", name.text)?;
                 list(f, features, depth + 1)?;

@@ -16,11 +16,25 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn error(&mut self, code: &'static str, span: Span, message: impl Into<String>, label: &str, help: impl Into<String>) {
+    pub(super) fn error(
+        &mut self,
+        code: &'static str,
+        span: Span,
+        message: impl Into<String>,
+        label: &str,
+        help: impl Into<String>,
+    ) {
         self.add(code, Severity::Error, span, message.into(), label, help.into());
     }
 
-    pub(super) fn warning(&mut self, code: &'static str, span: Span, message: impl Into<String>, label: &str, help: impl Into<String>) {
+    pub(super) fn warning(
+        &mut self,
+        code: &'static str,
+        span: Span,
+        message: impl Into<String>,
+        label: &str,
+        help: impl Into<String>,
+    ) {
         self.add(code, Severity::Warning, span, message.into(), label, help.into());
     }
 

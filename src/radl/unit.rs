@@ -71,7 +71,10 @@ pub(super) fn amount(number: &Number<'_>) -> Result<Nano, Fault> {
     let whole: u128 = whole.parse().map_err(|_| Fault::Range)?;
     let part: u128 = if fraction.is_empty() { 0 } else { fraction.parse().map_err(|_| Fault::Range)? };
     let plain = whole.checked_mul(ONE).and_then(|nano| nano.checked_add(part * power));
-    plain.and_then(|nano| nano.checked_mul(scale)).filter(|nano| *nano / ONE <= u128::from(u64::MAX)).ok_or(Fault::Range)
+    plain
+        .and_then(|nano| nano.checked_mul(scale))
+        .filter(|nano| *nano / ONE <= u128::from(u64::MAX))
+        .ok_or(Fault::Range)
 }
 
 /// A whole amount.

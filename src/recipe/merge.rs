@@ -45,7 +45,12 @@ impl Walk<'_> {
         };
         if let Some(start) = self.path.iter().position(|p| p == name) {
             let circle = self.path.get(start..).unwrap_or_default().join(" -> ");
-            self.findings.push(say(self.sources, "C0020", format!("recipes require each other in a circle: {circle} -> {name}"), "take one `requires` out"));
+            self.findings.push(say(
+                self.sources,
+                "C0020",
+                format!("recipes require each other in a circle: {circle} -> {name}"),
+                "take one `requires` out",
+            ));
             return;
         }
         if !self.sources.0.contains_key(&format!("{name}.toml")) {
@@ -89,13 +94,21 @@ fn parameters(recipe: &Recipe, asks: Option<&RecipeUse>) -> Result<BTreeMap<Stri
     for (key, text) in &given {
         let Some(parameter) = recipe.parameters.get(*key) else {
             let known: Vec<_> = recipe.parameters.keys().map(String::as_str).collect();
-            findings.push(asked("C0022", format!("recipe `{name}` has no parameter `{key}`"), &format!("it has: {}", known.join(", "))));
+            findings.push(asked(
+                "C0022",
+                format!("recipe `{name}` has no parameter `{key}`"),
+                &format!("it has: {}", known.join(", ")),
+            ));
             continue;
         };
         let like = parameter.default.clone().unwrap_or(Value::Text(String::new()));
         match like.read_alike(text) {
             Some(value) => drop(values.insert((*key).to_owned(), value)),
-            None => findings.push(asked("C0023", format!("parameter `{key}` of recipe `{name}` must be {}", like.kind()), &parameter.help)),
+            None => findings.push(asked(
+                "C0023",
+                format!("parameter `{key}` of recipe `{name}` must be {}", like.kind()),
+                &parameter.help,
+            )),
         }
     }
     for (key, parameter) in &recipe.parameters {
@@ -104,7 +117,9 @@ fn parameters(recipe: &Recipe, asks: Option<&RecipeUse>) -> Result<BTreeMap<Stri
         }
         match &parameter.default {
             Some(value) => drop(values.insert(key.clone(), value.clone())),
-            None => findings.push(asked("C0024", format!("recipe `{name}` needs the parameter `{key}`"), &parameter.help)),
+            None => {
+                findings.push(asked("C0024", format!("recipe `{name}` needs the parameter `{key}`"), &parameter.help));
+            }
         }
     }
     if findings.is_empty() { Ok(values) } else { Err(findings) }

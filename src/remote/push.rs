@@ -31,7 +31,9 @@ impl Connection {
             let bytes = tokio::fs::read(&local).await.map_err(|source| RemoteError::Local { path: local, source })?;
             let place = "p=$1; s=$2; mkdir -p \"${p%/*}\" && cat > \"$p.new\" && echo \"$s  $p.new\" | sha256sum -c --status && chmod 0755 \"$p.new\" && mv \"$p.new\" \"$p\" && echo \"$s\" > \"$p.sha256\"";
             let path = format!("{to}/{}", file.path);
-            let outcome = self.pipe(&bytes, &["bash", "-c", place, "push", &path, &file.sha256], Duration::from_secs(600)).await?;
+            let outcome = self
+                .pipe(&bytes, &["bash", "-c", place, "push", &path, &file.sha256], Duration::from_secs(600))
+                .await?;
             if outcome.code != 0 {
                 return Err(broken(format!("{path} did not arrive whole: {}", outcome.last_lines(3).join("; "))));
             }

@@ -50,10 +50,7 @@ pub(super) fn schedules(text: &str) -> Result<Vec<cron::Schedule>, WindowError> 
     let lines = if day == "*" || weekday == "*" {
         vec![format!("0 {minutes} {hours} {days} {months} {weekdays}")]
     } else {
-        vec![
-            format!("0 {minutes} {hours} {days} {months} *"),
-            format!("0 {minutes} {hours} * {months} {weekdays}"),
-        ]
+        vec![format!("0 {minutes} {hours} {days} {months} *"), format!("0 {minutes} {hours} * {months} {weekdays}")]
     };
     lines
         .iter()
@@ -113,8 +110,10 @@ fn number(field: &Field, text: &str) -> Result<u32, String> {
         return Ok(u32::try_from(index).unwrap_or_default() + u32::from(field.low == 1));
     }
     let shown = if text.is_empty() { "nothing" } else { text };
-    let value: u32 = if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
-        .ok_or_else(|| format!("has `{shown}`, which is not a number{}", if field.names.is_empty() { "" } else { " or a name" }))?;
+    let value: u32 =
+        if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }.ok_or_else(|| {
+            format!("has `{shown}`, which is not a number{}", if field.names.is_empty() { "" } else { " or a name" })
+        })?;
     if value < field.low || value > field.high {
         return Err(format!("has {value}, which is not from {} to {}", field.low, field.high));
     }

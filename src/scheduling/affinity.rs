@@ -13,7 +13,11 @@ const NAME: &str = "metadata.name";
 pub(super) fn mismatch(pod: &Pod, name: &str, shape: &Shape) -> Option<Misfit> {
     for (key, value) in &pod.node_selector {
         if shape.labels.get(key) != Some(value) {
-            return Some(Misfit::Selector { key: key.clone(), wants: value.clone(), has: shape.labels.get(key).cloned() });
+            return Some(Misfit::Selector {
+                key: key.clone(),
+                wants: value.clone(),
+                has: shape.labels.get(key).cloned(),
+            });
         }
     }
     let terms = pod.affinity.as_ref()?;
@@ -35,9 +39,7 @@ fn failing<'a>(term: &'a Term, name: &str, labels: &BTreeMap<String, String>) ->
         .iter()
         .find(|requirement| !accepts(requirement, labels.get(&requirement.key).map(String::as_str)))
         .or_else(|| {
-            term.fields
-                .iter()
-                .find(|requirement| !accepts(requirement, (requirement.key == NAME).then_some(name)))
+            term.fields.iter().find(|requirement| !accepts(requirement, (requirement.key == NAME).then_some(name)))
         })
 }
 

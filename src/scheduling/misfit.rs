@@ -80,8 +80,12 @@ impl fmt::Display for Misfit {
             Self::Unschedulable => f.write_str("the node is cordoned"),
             Self::NodeName { wants } => write!(f, "the pod names node {wants}"),
             Self::Taint { taint } => write!(f, "the pod does not tolerate taint {taint}"),
-            Self::Selector { key, wants, has: None } => write!(f, "the pod selects {key}={wants}, a label that it has not"),
-            Self::Selector { key, wants, has: Some(has) } => write!(f, "the pod selects {key}={wants}, and it has {key}={has}"),
+            Self::Selector { key, wants, has: None } => {
+                write!(f, "the pod selects {key}={wants}, a label that it has not")
+            }
+            Self::Selector { key, wants, has: Some(has) } => {
+                write!(f, "the pod selects {key}={wants}, and it has {key}={has}")
+            }
             Self::Affinity { requirement: None } => f.write_str("the pod's node affinity has no term that could match"),
             Self::Affinity { requirement: Some(requirement) } => {
                 let Requirement { key, operator, values } = requirement;
@@ -100,7 +104,14 @@ impl fmt::Display for Misfit {
             Self::TooManyPods { most } => write!(f, "it takes no more than {most} pods"),
             Self::Short { resource, wanted, free, all } => {
                 let show = |value: u64| amount(resource, value);
-                write!(f, "{resource}: asks for {}, {} free of {} ({} short)", show(*wanted), show(*free), show(*all), show(wanted.saturating_sub(*free)))
+                write!(
+                    f,
+                    "{resource}: asks for {}, {} free of {} ({} short)",
+                    show(*wanted),
+                    show(*free),
+                    show(*all),
+                    show(wanted.saturating_sub(*free))
+                )
             }
         }
     }
@@ -120,7 +131,11 @@ pub(super) fn amount(resource: &str, value: u64) -> String {
             };
             // One decimal, in whole numbers: the core holds no floating point that decides or prints.
             let tenths = (u128::from(value) * 10).div_ceil(1u128 << shift);
-            if tenths.is_multiple_of(10) { format!("{}{unit}", tenths / 10) } else { format!("{}.{}{unit}", tenths / 10, tenths % 10) }
+            if tenths.is_multiple_of(10) {
+                format!("{}{unit}", tenths / 10)
+            } else {
+                format!("{}.{}{unit}", tenths / 10, tenths % 10)
+            }
         }
         _ => value.to_string(),
     }

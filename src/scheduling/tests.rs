@@ -118,8 +118,12 @@ fn a_cordon_is_a_taint_that_can_be_tolerated() {
     place.cordoned = true;
     let mut pod = pod();
     assert_eq!(first_failing_filter(&pod, &place), Some(Misfit::Unschedulable));
-    pod.tolerations =
-        vec![Toleration { key: "node.kubernetes.io/unschedulable".into(), exists: true, value: String::new(), effect: Some(Effect::NoSchedule) }];
+    pod.tolerations = vec![Toleration {
+        key: "node.kubernetes.io/unschedulable".into(),
+        exists: true,
+        value: String::new(),
+        effect: Some(Effect::NoSchedule),
+    }];
     assert_eq!(first_failing_filter(&pod, &place), None);
 }
 
@@ -142,13 +146,21 @@ fn the_order_is_the_schedulers() {
         match misfit.filter() {
             "NodeUnschedulable" => place.cordoned = false,
             "NodeName" => pod.node = None,
-            "TaintToleration" => pod.tolerations.push(Toleration { key: String::new(), exists: true, value: String::new(), effect: None }),
+            "TaintToleration" => pod.tolerations.push(Toleration {
+                key: String::new(),
+                exists: true,
+                value: String::new(),
+                effect: None,
+            }),
             "NodeAffinity" => pod.node_selector.clear(),
             "NodePorts" => place.ports.clear(),
             _ => place.used.pods = 0,
         }
     }
-    assert_eq!(seen, ["NodeUnschedulable", "NodeName", "TaintToleration", "NodeAffinity", "NodePorts", "NodeResourcesFit"]);
+    assert_eq!(
+        seen,
+        ["NodeUnschedulable", "NodeName", "TaintToleration", "NodeAffinity", "NodePorts", "NodeResourcesFit"]
+    );
 }
 
 #[test]

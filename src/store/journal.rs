@@ -158,9 +158,7 @@ impl Journal {
     ) -> Result<(), StoreError> {
         let mut statement = self
             .connection
-            .prepare(
-                "SELECT seq, at, event, actions, state_hash FROM line WHERE seq > ?1 AND seq <= ?2 ORDER BY seq",
-            )
+            .prepare("SELECT seq, at, event, actions, state_hash FROM line WHERE seq > ?1 AND seq <= ?2 ORDER BY seq")
             .map_err(|source| self.fault(source))?;
         let mut rows = statement.query([from, to]).map_err(|source| self.fault(source))?;
         while let Some(row) = rows.next().map_err(|source| self.fault(source))? {
@@ -190,8 +188,9 @@ impl Journal {
         let written: rusqlite::Result<()> = (|| {
             let transaction = self.connection.transaction()?;
             {
-                let mut insert = transaction
-                    .prepare_cached("INSERT INTO line (seq, at, event, actions, state_hash) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+                let mut insert = transaction.prepare_cached(
+                    "INSERT INTO line (seq, at, event, actions, state_hash) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?;
                 for (index, line) in lines.iter().enumerate() {
                     let hash = hash.as_deref().filter(|_| index == last);
                     insert.execute(params![seq, line.at.to_string(), json(&line.event), json(&line.actions), hash])?;
@@ -220,9 +219,10 @@ impl Journal {
         let hash = hash_of(&state);
         let written: rusqlite::Result<()> = (|| {
             let transaction = self.connection.transaction()?;
-            transaction.execute("INSERT OR REPLACE INTO snapshot (seq, state, hash) VALUES (?1, ?2, ?3)", params![
-                seq, state, hash
-            ])?;
+            transaction.execute(
+                "INSERT OR REPLACE INTO snapshot (seq, state, hash) VALUES (?1, ?2, ?3)",
+                params![seq, state, hash],
+            )?;
             let before: i64 = transaction.query_row(
                 "SELECT ifnull((SELECT max(seq) FROM snapshot WHERE seq <= ?1), 0)",
                 [seq - i64::try_from(LINES_PER_SNAPSHOT).unwrap_or_default()],

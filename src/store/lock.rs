@@ -18,8 +18,7 @@ pub fn lock(directory: &Path) -> Result<Lock, StoreError> {
     let path = directory.join("marea.lock");
     let fault = |source| StoreError::File { path: path.clone(), source };
     // Not truncated before it is ours: it holds the other's process id.
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(fault)?;
+    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(fault)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

@@ -43,11 +43,41 @@ pub(super) fn figures() -> Vec<Figure> {
 
     let (mut decided, mut ready, memory) = measured;
     vec![
-        Figure { name: "bootstrap/first", value: first, unit: "s", peer: None, how: "1 front-end + 3 workers from powered-off to Ready, workers off again; bundle and root file system warm" },
-        Figure { name: "bootstrap/again", value: again, unit: "s", peer: None, how: "the same command once more: nothing to do" },
-        Figure { name: "elastic/pending-to-power-on", value: median(&mut decided), unit: "ms", peer: None, how: "Unschedulable seen to power-on written, less the batch window of 1 s; median of 5" },
-        Figure { name: "elastic/power-on-to-ready", value: median(&mut ready), unit: "s", peer: None, how: "power-on written to Ready seen; median of 5" },
-        Figure { name: "daemon/idle-memory", value: memory, unit: "MiB", peer: None, how: "resident, after the rounds above" },
+        Figure {
+            name: "bootstrap/first",
+            value: first,
+            unit: "s",
+            peer: None,
+            how: "1 front-end + 3 workers from powered-off to Ready, workers off again; bundle and root file system warm",
+        },
+        Figure {
+            name: "bootstrap/again",
+            value: again,
+            unit: "s",
+            peer: None,
+            how: "the same command once more: nothing to do",
+        },
+        Figure {
+            name: "elastic/pending-to-power-on",
+            value: median(&mut decided),
+            unit: "ms",
+            peer: None,
+            how: "Unschedulable seen to power-on written, less the batch window of 1 s; median of 5",
+        },
+        Figure {
+            name: "elastic/power-on-to-ready",
+            value: median(&mut ready),
+            unit: "s",
+            peer: None,
+            how: "power-on written to Ready seen; median of 5",
+        },
+        Figure {
+            name: "daemon/idle-memory",
+            value: memory,
+            unit: "MiB",
+            peer: None,
+            how: "resident, after the rounds above",
+        },
     ]
 }
 
@@ -60,7 +90,9 @@ fn elasticity(daemon: &Child) -> (Vec<f64>, Vec<f64>, f64) {
         apply(&format!("round-{round}"));
         until(60, || kubectl(&["get", "job", &format!("round-{round}"), "-o", "jsonpath={.status.succeeded}"]) == "1");
         let mut query = journal.prepare("SELECT at, event, actions FROM line WHERE seq > ?1 ORDER BY seq").unwrap();
-        let rows = query.query_map([before], |r| Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?, r.get::<_, String>(2)?))).unwrap();
+        let rows = query
+            .query_map([before], |r| Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?, r.get::<_, String>(2)?)))
+            .unwrap();
         let (mut waits, mut on, mut up) = (None, None, None);
         for (at, event, actions) in rows.map(Result::unwrap) {
             let at: jiff::Timestamp = at.parse().unwrap();
@@ -75,13 +107,21 @@ fn elasticity(daemon: &Child) -> (Vec<f64>, Vec<f64>, f64) {
                 up.get_or_insert(at);
             }
         }
-        let seconds = |from: Option<jiff::Timestamp>, to: Option<jiff::Timestamp>| to.unwrap().duration_since(from.unwrap()).as_secs_f64();
+        let seconds = |from: Option<jiff::Timestamp>, to: Option<jiff::Timestamp>| {
+            to.unwrap().duration_since(from.unwrap()).as_secs_f64()
+        };
         decided.push(seconds(waits, on) * 1000.0 - 1000.0);
         ready.push(seconds(on, up));
     }
     until(60, || state("off"));
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
-    let kib: f64 = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).and_then(|l| l.split_whitespace().next()).unwrap().parse().unwrap();
+    let kib: f64 = status
+        .lines()
+        .find_map(|l| l.strip_prefix("VmRSS:"))
+        .and_then(|l| l.split_whitespace().next())
+        .unwrap()
+        .parse()
+        .unwrap();
     (decided, ready, kib / 1024.0)
 }
 
@@ -98,7 +138,9 @@ fn must(args: &[&str]) {
 fn state(wanted: &str) -> bool {
     let out = Command::new(MAREA).args(["--state", STATE, "status", "--format", "json"]).output().unwrap();
     let view: Value = serde_json::from_slice(&out.stdout).unwrap_or_default();
-    view["machines"].as_array().is_some_and(|m| m.iter().filter(|m| m["role"] == "worker").all(|m| m["state"] == wanted))
+    view["machines"]
+        .as_array()
+        .is_some_and(|m| m.iter().filter(|m| m["role"] == "worker").all(|m| m["state"] == wanted))
 }
 
 fn kubectl_command() -> Command {
@@ -113,8 +155,11 @@ fn kubectl(args: &[&str]) -> String {
 }
 
 fn apply(name: &str) {
-    let yaml = format!("apiVersion: batch/v1\nkind: Job\nmetadata: {{name: {name}}}\nspec:\n  template:\n    spec:\n      restartPolicy: Never\n      containers:\n      - {{name: work, image: \"marea.local/busybox:1\", imagePullPolicy: Never, command: [\"true\"], resources: {{requests: {{cpu: 200m, memory: 64Mi}}}}}}\n");
-    let mut child = kubectl_command().args(["apply", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let yaml = format!(
+        "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: {name}}}\nspec:\n  template:\n    spec:\n      restartPolicy: Never\n      containers:\n      - {{name: work, image: \"marea.local/busybox:1\", imagePullPolicy: Never, command: [\"true\"], resources: {{requests: {{cpu: 200m, memory: 64Mi}}}}}}\n"
+    );
+    let mut child =
+        kubectl_command().args(["apply", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(yaml.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
 }

@@ -1,7 +1,18 @@
 //! Figures: `make bench`, or `cargo bench --bench figures -- GROUP...`. One line each on stdout:
 //! `name<TAB>value<TAB>unit<TAB>peer's value or -`; all of a full run go to docs/benchmarks.md.
 
-#![expect(clippy::unwrap_used, reason = "a program for figures: what fails ends it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
+    clippy::unused_self,
+    clippy::zombie_processes,
+    clippy::needless_for_each,
+    unreachable_pub,
+    reason = "a test program: it may fail and speak"
+)]
 
 mod cluster;
 mod parser;
@@ -44,9 +55,11 @@ fn main() {
 fn page(figures: &[Figure]) -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");
-    let cpu = cpu.lines().find_map(|l| l.strip_prefix("model name")).map_or("?", |l| l.trim_start_matches([' ', '\t', ':']));
+    let cpu =
+        cpu.lines().find_map(|l| l.strip_prefix("model name")).map_or("?", |l| l.trim_start_matches([' ', '\t', ':']));
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let memory = read("/proc/meminfo").split_whitespace().nth(1).and_then(|k| k.parse::<u64>().ok()).unwrap_or(0) / 1_048_576;
+    let memory =
+        read("/proc/meminfo").split_whitespace().nth(1).and_then(|k| k.parse::<u64>().ok()).unwrap_or(0) / 1_048_576;
     let kernel = read("/proc/sys/kernel/osrelease");
     let mut text = format!(
         "# Figures\n\nMade by `make bench` in one run; not edited by hand.\n\nMachine: {cores} cores, {cpu}, {memory} GiB, Linux {}.\n\n| figure | value | unit | peer | how |\n|---|---|---|---|---|\n",

@@ -32,7 +32,13 @@ pub(super) fn figures() -> Vec<Figure> {
     #[expect(clippy::cast_precision_loss, reason = "megabytes with two decimals")]
     let megabytes = text.len() as f64 / 1e6;
     let value = megabytes / best;
-    vec![Figure { name: "parser/throughput", value, unit: "MB/s", peer: peer(), how: "parse a document of 40,000 systems, best of 5" }]
+    vec![Figure {
+        name: "parser/throughput",
+        value,
+        unit: "MB/s",
+        peer: peer(),
+        how: "parse a document of 40,000 systems, best of 5",
+    }]
 }
 
 /// The Python parser on 100 systems, in an environment of its own; nothing where PyPI is out of reach.

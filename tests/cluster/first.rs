@@ -44,7 +44,7 @@ pub fn bootstrap_finishes_after_kill(cluster: &Cluster) -> Result<(), String> {
     Ok(())
 }
 
-pub fn the_daemon_has_the_least_rights(cluster: &Cluster) -> Result<(), String> {
+pub fn the_daemon_has_the_least_rights(_cluster: &Cluster) -> Result<(), String> {
     let own = format!("{STATE}/kubeconfig");
     let may = |verb: &str, what: &str| {
         let bundle = std::env::var("MAREA_BUNDLE").unwrap_or_else(|_| "/var/cache/marea/bundle".to_owned());
@@ -56,9 +56,13 @@ pub fn the_daemon_has_the_least_rights(cluster: &Cluster) -> Result<(), String> 
             .expect("kubectl runs");
         String::from_utf8_lossy(&out.stdout).trim() == "yes"
     };
-    for (verb, what) in
-        [("watch", "pods"), ("watch", "nodes"), ("patch", "nodes"), ("delete", "nodes"), ("create", "pods --subresource=eviction")]
-    {
+    for (verb, what) in [
+        ("watch", "pods"),
+        ("watch", "nodes"),
+        ("patch", "nodes"),
+        ("delete", "nodes"),
+        ("create", "pods --subresource=eviction"),
+    ] {
         check!(may(verb, what), "the daemon may not {verb} {what}");
     }
     for (verb, what) in [("get", "secrets"), ("create", "pods"), ("delete", "pods"), ("create", "nodes"), ("*", "*")] {

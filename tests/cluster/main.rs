@@ -4,7 +4,18 @@
 //! `cargo test --test cluster -- [PART OF A NAME...]`. Without root each is skipped by name, which is a
 //! failure when `CI=true`. `MAREA_KEEP=1` leaves the cluster for a look.
 
-#![expect(unreachable_pub, reason = "modules of one program, not a library")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
+    clippy::unused_self,
+    clippy::zombie_processes,
+    clippy::needless_for_each,
+    unreachable_pub,
+    reason = "a test program: it may fail and speak"
+)]
 
 mod cluster;
 mod demand;

@@ -271,10 +271,11 @@ async fn nothing_goes_off_while_the_api_server_is_silent() {
     bench.until("it is on", async |bench| bench.state_of("wn-1").await == "on").await;
     bench.api.put_pod(pod("default", "work", Some("wn-1"), "1"));
     bench.api.world().silent = true;
-    bench.until("the silence is noticed", async |bench| {
-        bench.status().await.is_some_and(|status| status["fresh"] == false)
-    })
-    .await;
+    bench
+        .until("the silence is noticed", async |bench| {
+            bench.status().await.is_some_and(|status| status["fresh"] == false)
+        })
+        .await;
     bench.api.remove_pod("default/work");
     // Three times the idle timeout.
     tokio::time::sleep(Duration::from_millis(900)).await;
@@ -291,10 +292,11 @@ async fn a_panic_of_a_provider_is_an_error_of_one_action() {
     bench.start();
     bench.fresh().await;
     bench.api.put_pod(pod("default", "work", None, "1"));
-    bench.until("another try or another machine serves", async |bench| {
-        bench.provider.machines.lock().unwrap().iter().any(|(name, power)| name != "front" && *power == Power::On)
-    })
-    .await;
+    bench
+        .until("another try or another machine serves", async |bench| {
+            bench.provider.machines.lock().unwrap().iter().any(|(name, power)| name != "front" && *power == Power::On)
+        })
+        .await;
     bench.stop().await;
 }
 
@@ -331,10 +333,11 @@ async fn without_a_journal_nothing_is_done_and_afterwards_it_goes_on() {
     other.busy_timeout(Duration::from_secs(10)).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     bench.api.put_pod(pod("default", "work", None, "1"));
-    bench.until("it says that the journal is out of order", async |bench| {
-        bench.status().await.is_some_and(|status| !status["journal"].is_null())
-    })
-    .await;
+    bench
+        .until("it says that the journal is out of order", async |bench| {
+            bench.status().await.is_some_and(|status| !status["journal"].is_null())
+        })
+        .await;
     let client = Daemon::find(bench.path()).unwrap();
     let error = client.post::<Value>("/v1/machines/wn-2/on").await.unwrap_err().to_string();
     assert!(error.contains("nothing is done"), "{error}");

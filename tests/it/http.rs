@@ -122,10 +122,9 @@ async fn the_socket_is_ours_alone_and_carries_orders() {
     assert_eq!(done["done"], "wn-1 Disable");
     let why: marea::autoscaler::Why = daemon.get("/v1/why/pod/ns/name").await.unwrap();
     assert_eq!(why.text, "ns/name");
-    for (path, reason) in [
-        ("/v1/machines/wn-9/on", "no machine `wn-9`"),
-        ("/v1/machines/wn-1/explode", "no order `explode`"),
-    ] {
+    for (path, reason) in
+        [("/v1/machines/wn-9/on", "no machine `wn-9`"), ("/v1/machines/wn-1/explode", "no order `explode`")]
+    {
         let error = daemon.post::<Value>(path).await.unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");
     }

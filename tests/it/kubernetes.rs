@@ -200,7 +200,8 @@ fn constraints_are_kept_or_named() {
         pod["spec"]["tolerations"] = json!([
             { "operator": "Exists" }, { "key": "k", "value": "v", "effect": "NoExecute" }, { "key": "n", "operator": "Gt", "value": "1" },
         ]);
-        pod["spec"]["containers"][0]["ports"] = json!([{ "containerPort": 80, "hostPort": 8080 }, { "containerPort": 81 }]);
+        pod["spec"]["containers"][0]["ports"] =
+            json!([{ "containerPort": 80, "hostPort": 8080 }, { "containerPort": 81 }]);
         pod["spec"]["affinity"] = json!({
             "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": [
                 { "matchExpressions": [{ "key": "gpu", "operator": "Gt", "values": ["1"] }] },
@@ -222,19 +223,23 @@ fn constraints_are_kept_or_named() {
     assert_eq!(rich.host_ports.iter().map(|port| port.port).collect::<Vec<_>>(), [8080]);
     let terms = rich.affinity.unwrap();
     assert_eq!((terms[0].labels[0].operator, terms[1].fields[0].key.as_str()), (Operator::Gt, "metadata.name"));
-    assert_eq!(rich.not_judged, [
-        "pod anti-affinity",
-        "topology spread over `zone`",
-        "persistent volume claim `data`"
-    ]);
+    assert_eq!(rich.not_judged, ["pod anti-affinity", "topology spread over `zone`", "persistent volume claim `data`"]);
 }
 
 #[test]
 fn owners_tell_who_makes_a_pod_again() {
     for (references, annotation, owner) in [
         (json!([]), None, Owner::Bare),
-        (json!([{ "apiVersion": "apps/v1", "kind": "DaemonSet", "name": "ds", "uid": "u", "controller": true }]), None, Owner::DaemonSet("ds".to_owned())),
-        (json!([{ "apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u", "controller": true }]), None, Owner::Mirror),
+        (
+            json!([{ "apiVersion": "apps/v1", "kind": "DaemonSet", "name": "ds", "uid": "u", "controller": true }]),
+            None,
+            Owner::DaemonSet("ds".to_owned()),
+        ),
+        (
+            json!([{ "apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u", "controller": true }]),
+            None,
+            Owner::Mirror,
+        ),
         (json!([]), Some("x"), Owner::Mirror),
         (json!([{ "apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "u" }]), None, Owner::Bare),
     ] {

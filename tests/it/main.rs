@@ -1,5 +1,18 @@
 //! Tests of the adapters and of the daemon against a real wire: one binary, one module an area.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
+    clippy::unused_self,
+    clippy::zombie_processes,
+    clippy::needless_for_each,
+    unreachable_pub,
+    reason = "a test program: it may fail and speak"
+)]
+
 mod bundle;
 mod command_provider;
 mod daemon;

@@ -63,7 +63,11 @@ fn errors_look_as_they_should() {
         let human = loaded.human(false);
         for found in loaded.located() {
             let place = format!("{name}:{}:{}", found.line, found.column);
-            if !human.contains(&place) || !human.contains(found.code) || found.help.is_empty() || !human.contains("help: ") {
+            if !human.contains(&place)
+                || !human.contains(found.code)
+                || found.help.is_empty()
+                || !human.contains("help: ")
+            {
                 return Err(format!("{name}: {place} {} is not shown whole in\n{human}", found.code));
             }
             // A caret stands under the line that is shown.
@@ -106,7 +110,10 @@ fn shipped_files_have_no_finding() {
 #[test]
 fn several_files_are_one_document() {
     let files = [
-        ("a/front.radl".to_owned(), "system front ( cpu.count = 2 and memory.size = 4 GiB )\ndeploy front 1".to_owned()),
+        (
+            "a/front.radl".to_owned(),
+            "system front ( cpu.count = 2 and memory.size = 4 GiB )\ndeploy front 1".to_owned(),
+        ),
         ("b/wn.radl".to_owned(), "description d\nsystem wn ( cpu.count = 1 and memory.size = 1 GiB )".to_owned()),
         ("c.radl".to_owned(), "\n  deploy wn 3\n".to_owned()),
     ];
@@ -114,7 +121,11 @@ fn several_files_are_one_document() {
     assert_eq!(loaded.human(false), "");
     let spec = loaded.spec.unwrap();
     assert_eq!((spec.name.as_str(), spec.pools[0].max), ("d", 3));
-    assert_eq!(radl::load(&files[..1]).spec.unwrap().name, "front", "without a description, the file names the cluster");
+    assert_eq!(
+        radl::load(&files[..1]).spec.unwrap().name,
+        "front",
+        "without a description, the file names the cluster"
+    );
     // A finding says its own file.
     let loaded = radl::load(&files[1..]);
     let found = loaded.located();
@@ -163,7 +174,10 @@ fn survive(text: &str) {
         assert!(text.is_char_boundary(one.span.start) && text.is_char_boundary(one.span.end), "{one:?}");
         assert!(!one.help.is_empty() && !one.label.is_empty() && !one.message.contains('\n'), "{one:?}");
     }
-    assert!(!document.broken || found.iter().any(|one| one.severity == Severity::Error), "what is passed over is reported");
+    assert!(
+        !document.broken || found.iter().any(|one| one.severity == Severity::Error),
+        "what is passed over is reported"
+    );
     if found.is_empty() {
         let printed = radl::print(&document);
         let (again, found) = radl::parse(&printed);
@@ -179,14 +193,73 @@ fn survive(text: &str) {
 
 fn soup() -> impl Strategy<Value = String> {
     let words = proptest::sample::select(vec![
-        "network", "ansible", "system", "configure", "contextualize", "deploy", "description", "soft", "and", "contains", "step", "with", "option",
-        "front", "wn", "cpu.count", "memory.size", "name", "disk.0.applications", "net_interface.1.connection", "ec3_max_instances", "gpu.count",
-        "kubernetes.node_labels", "kubernetes.node_taints", "GiB", "e5", "(", ")", "(", ")", "[", "]", ",", "=", "=", "<", "<=", ">", ">=", "!=", "==", "1",
-        "2.5", "-5", "99999999999999999999", "'a=b,c'", "'x:NoSchedule'", "'random(3)'", "'it\\'s'", "'", "\"q\"", "\"", "@begin\n- x\n@end", "@begin", "@end", "\n @end",
-        "@input.x@", "#c\n", "\n", "$", "é", "\u{a0}", "\\",
+        "network",
+        "ansible",
+        "system",
+        "configure",
+        "contextualize",
+        "deploy",
+        "description",
+        "soft",
+        "and",
+        "contains",
+        "step",
+        "with",
+        "option",
+        "front",
+        "wn",
+        "cpu.count",
+        "memory.size",
+        "name",
+        "disk.0.applications",
+        "net_interface.1.connection",
+        "ec3_max_instances",
+        "gpu.count",
+        "kubernetes.node_labels",
+        "kubernetes.node_taints",
+        "GiB",
+        "e5",
+        "(",
+        ")",
+        "(",
+        ")",
+        "[",
+        "]",
+        ",",
+        "=",
+        "=",
+        "<",
+        "<=",
+        ">",
+        ">=",
+        "!=",
+        "==",
+        "1",
+        "2.5",
+        "-5",
+        "99999999999999999999",
+        "'a=b,c'",
+        "'x:NoSchedule'",
+        "'random(3)'",
+        "'it\\'s'",
+        "'",
+        "\"q\"",
+        "\"",
+        "@begin\n- x\n@end",
+        "@begin",
+        "@end",
+        "\n @end",
+        "@input.x@",
+        "#c\n",
+        "\n",
+        "$",
+        "é",
+        "\u{a0}",
+        "\\",
     ]);
     let gap = proptest::sample::select(vec![" ", " ", " ", "\n", ""]);
-    proptest::collection::vec((words, gap), 0..60).prop_map(|parts| parts.into_iter().flat_map(|(word, gap)| [word, gap]).collect())
+    proptest::collection::vec((words, gap), 0..60)
+        .prop_map(|parts| parts.into_iter().flat_map(|(word, gap)| [word, gap]).collect())
 }
 
 proptest! {
@@ -215,8 +288,39 @@ proptest! {
 fn work_is_linear() {
     let good = fs::read_to_string(root().join("tests/radl/ok/all-sentences.radl")).unwrap();
     for piece in [
-        "(", ")", "system a (", "system a ( b contains (", "a contains (", "'", "\\'", "\\'\n", "'\n", "\"", "\"\n", "@begin\n", "@begin ", "\n @end", "@end", "[", "x = [", "$", "!", "-", "and ", "soft ", "é",
-        "deploy a ", "contextualize (", "system a ( x = '\n' y ) ", "configure a ( @begin\n", "'a' '\n", "#", "\n", "option ", "x ", &good,
+        "(",
+        ")",
+        "system a (",
+        "system a ( b contains (",
+        "a contains (",
+        "'",
+        "\\'",
+        "\\'\n",
+        "'\n",
+        "\"",
+        "\"\n",
+        "@begin\n",
+        "@begin ",
+        "\n @end",
+        "@end",
+        "[",
+        "x = [",
+        "$",
+        "!",
+        "-",
+        "and ",
+        "soft ",
+        "é",
+        "deploy a ",
+        "contextualize (",
+        "system a ( x = '\n' y ) ",
+        "configure a ( @begin\n",
+        "'a' '\n",
+        "#",
+        "\n",
+        "option ",
+        "x ",
+        &good,
     ] {
         for before in ["", "system s ( "] {
             let text = |times: usize| format!("{before}{}", piece.repeat(times));
@@ -229,7 +333,9 @@ fn work_is_linear() {
 
 #[test]
 fn a_megabyte_of_rubbish_is_survived() {
-    for piece in ["(", "a contains (", "soft 1 (", "system a ( b contains (", "'\n", "\\'", "$ ", "@begin ", "deploy ", ") "] {
+    for piece in
+        ["(", "a contains (", "soft 1 (", "system a ( b contains (", "'\n", "\\'", "$ ", "@begin ", "deploy ", ") "]
+    {
         let text = format!("system s ( {}", piece.repeat(if piece == "(" { 1 << 20 } else { (1 << 16) / piece.len() }));
         let (_, found) = radl::parse(&text);
         assert!(!found.is_empty() && found.len() < 1000, "{piece:?}: {} findings", found.len());
@@ -237,7 +343,10 @@ fn a_megabyte_of_rubbish_is_survived() {
 }
 
 fn codes_in(text: &str) -> BTreeSet<&str> {
-    let is_code = |at: usize| text.get(at..at + 5).filter(|code| code.starts_with("R0") && code.bytes().skip(1).all(|byte| byte.is_ascii_digit()));
+    let is_code = |at: usize| {
+        text.get(at..at + 5)
+            .filter(|code| code.starts_with("R0") && code.bytes().skip(1).all(|byte| byte.is_ascii_digit()))
+    };
     text.match_indices("R0").filter_map(|(at, _)| is_code(at)).collect()
 }
 

@@ -39,7 +39,11 @@ fn pool(name: &str, max: u32, recipes: Vec<RecipeUse>) -> Pool {
 
 fn cluster(recipes: &[&str]) -> (ClusterSpec, Vec<Machine>) {
     let front_end = Pool { min: 1, ..pool("front", 1, uses(recipes)) };
-    let spec = ClusterSpec { name: "test".to_owned(), front_end, pools: vec![pool("small", 2, uses(recipes)), pool("large", 1, uses(recipes))] };
+    let spec = ClusterSpec {
+        name: "test".to_owned(),
+        front_end,
+        pools: vec![pool("small", 2, uses(recipes)), pool("large", 1, uses(recipes))],
+    };
     let machines = Loaded::default().machines(&spec).unwrap();
     (spec, machines)
 }
@@ -87,7 +91,8 @@ fn requirements_come_first_and_only_once() {
         ("b.toml", "name = \"b\"\nsummary = \"x\"\nrequires = [\"c\"]\n"),
         ("c.toml", "name = \"c\"\nsummary = \"x\"\n"),
     ]);
-    let order: Vec<_> = resolve(&s, &uses(&["a", "b"])).unwrap().iter().map(|r| r.recipe.name.get_ref().clone()).collect();
+    let order: Vec<_> =
+        resolve(&s, &uses(&["a", "b"])).unwrap().iter().map(|r| r.recipe.name.get_ref().clone()).collect();
     assert_eq!(order, ["c", "b", "a"]);
 }
 
@@ -105,7 +110,8 @@ fn a_cycle_is_named_in_full_at_the_line_that_closes_it() {
 fn what_a_document_asks_wrongly_is_said() {
     let recipe = "name = \"a\"\nsummary = \"x\"\n[parameters.count]\ndefault = 3\nhelp = \"how many\"\n[parameters.key]\nhelp = \"no default\"\n";
     let s = sources(&[("a.toml", recipe)]);
-    let codes = |uses: &[RecipeUse]| -> Vec<_> { resolve(&s, uses).unwrap_err().iter().map(|f| f.diagnostic.code).collect() };
+    let codes =
+        |uses: &[RecipeUse]| -> Vec<_> { resolve(&s, uses).unwrap_err().iter().map(|f| f.diagnostic.code).collect() };
     assert_eq!(codes(&uses(&["nothing"])), ["C0021"]);
     assert_eq!(codes(&with("a", "cuont", "4")), ["C0022", "C0024"], "unknown, and one missing");
     assert_eq!(codes(&with("a", "count", "many")), ["C0023", "C0024"], "wrong type");
@@ -137,7 +143,13 @@ fn every_machine_has_its_own_range_and_a_route_to_each_other_one() {
         let text: String = host.steps.iter().map(|s| s.script.as_str()).collect();
         for other in &plan.hosts {
             let route = format!("route {} {}\n", other.machine.pod_cidr, other.machine.address);
-            assert_eq!(text.contains(&route), other.machine.name != host.machine.name, "{} -> {}", host.machine.name, other.machine.name);
+            assert_eq!(
+                text.contains(&route),
+                other.machine.name != host.machine.name,
+                "{} -> {}",
+                host.machine.name,
+                other.machine.name
+            );
         }
     }
 }

@@ -45,7 +45,18 @@ impl Sshd {
         fs::create_dir_all("/run/sshd").unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = Command::new(&program)
-            .args(["-D", "-e", "-f", "/dev/null", "-o", "ListenAddress=127.0.0.1", "-o", "StrictModes=no", "-o", "PidFile=none"])
+            .args([
+                "-D",
+                "-e",
+                "-f",
+                "/dev/null",
+                "-o",
+                "ListenAddress=127.0.0.1",
+                "-o",
+                "StrictModes=no",
+                "-o",
+                "PidFile=none",
+            ])
             .args(["-o", "PermitRootLogin=prohibit-password", "-o", "UsePAM=no"])
             .args(["-o", &format!("Port={port}"), "-h"])
             .arg(at("host"))

@@ -159,7 +159,8 @@ fn every_line_that_was_reported_survives_kill_9() {
             .unwrap();
         let mut output = std::io::BufReader::new(child.stderr.take().unwrap()).lines();
         // Another number of batches each round, so that the kill falls elsewhere.
-        for line in output.by_ref().map_while(Result::ok).filter(|line| line.starts_with("events")).take(40 * round + 7) {
+        for line in output.by_ref().map_while(Result::ok).filter(|line| line.starts_with("events")).take(40 * round + 7)
+        {
             reported = line.trim_start_matches("events ").parse().unwrap();
         }
         child.kill().unwrap();

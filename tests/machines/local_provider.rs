@@ -1,13 +1,7 @@
 //! The local provider with real machines: booted, reached over SSH, switched off in every way, found again, removed.
 //! Each test has a scope, a subnet and a state folder of its own, so that they meet neither each other nor a cluster.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::too_many_lines,
-    reason = "it is a test"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, clippy::too_many_lines, reason = "it is a test")]
 
 mod kills;
 mod site;
@@ -28,22 +22,11 @@ async fn four_machines_live_and_leave_nothing() {
     };
     let bundle = tempfile::tempdir().unwrap();
     std::fs::write(bundle.path().join("piece"), "whole").unwrap();
-    let small = |name, host| MachineSpec {
-        bundle: Some(bundle.path().to_owned()),
-        ..site.spec(name, host)
-    };
-    let mut specs = vec![
-        small("fe", 10),
-        small("w1", 11),
-        small("w2", 12),
-        small("w3", 13),
-    ];
+    let small = |name, host| MachineSpec { bundle: Some(bundle.path().to_owned()), ..site.spec(name, host) };
+    let mut specs = vec![small("fe", 10), small("w1", 11), small("w2", 12), small("w3", 13)];
     specs[1].memory = 3 << 30;
     site.local.create_all(specs.clone()).await.unwrap();
-    site.local
-        .create_all(specs.clone())
-        .await
-        .expect("made again, nothing happens");
+    site.local.create_all(specs.clone()).await.expect("made again, nothing happens");
     assert_eq!(site.local.list().await.unwrap(), ["fe", "w1", "w2", "w3"]);
     assert_eq!(site.power("w1").await, Power::Off);
 
@@ -53,49 +36,25 @@ async fn four_machines_live_and_leave_nothing() {
         assert_eq!(site.says(spec, "hostname"), spec.name);
         assert_eq!(site.power(&spec.name).await, Power::On);
         let kilobytes = (spec.memory >> 10).to_string();
+        assert_eq!(site.says(spec, "awk '/^MemTotal/ { print $2 }' /proc/meminfo"), kilobytes);
         assert_eq!(
-            site.says(spec, "awk '/^MemTotal/ { print $2 }' /proc/meminfo"),
-            kilobytes
-        );
-        assert_eq!(
-            site.says(
-                spec,
-                "nproc; grep -c ^processor /proc/cpuinfo; cat /sys/devices/system/cpu/online"
-            ),
+            site.says(spec, "nproc; grep -c ^processor /proc/cpuinfo; cat /sys/devices/system/cpu/online"),
             "1\n1\n0"
         );
         assert_eq!(site.says(spec, "cat /var/lib/marea/bundle/piece"), "whole");
-        assert_eq!(
-            site.says(
-                spec,
-                "touch /var/lib/marea/bundle/x 2>/dev/null && echo writable || echo safe"
-            ),
-            "safe"
-        );
-        assert_eq!(
-            site.says(spec, "systemctl is-active marea-local marea-pods"),
-            "active\nactive"
-        );
+        assert_eq!(site.says(spec, "touch /var/lib/marea/bundle/x 2>/dev/null && echo writable || echo safe"), "safe");
+        assert_eq!(site.says(spec, "systemctl is-active marea-local marea-pods"), "active\nactive");
         assert_eq!(
             site.says(spec, "findmnt -no FSTYPE -T /var/lib/containerd"),
             site.says(spec, "findmnt -no FSTYPE -T /var/lib/etcd")
         );
-        assert_ne!(
-            site.says(spec, "findmnt -no FSTYPE -T /var/lib/containerd"),
-            "overlay"
-        );
+        assert_ne!(site.says(spec, "findmnt -no FSTYPE -T /var/lib/containerd"), "overlay");
         if Path::new("/sys/fs/cgroup/memory").exists() {
-            assert_eq!(
-                site.says(spec, "cat /sys/fs/cgroup/memory/memory.limit_in_bytes"),
-                spec.memory.to_string()
-            );
+            assert_eq!(site.says(spec, "cat /sys/fs/cgroup/memory/memory.limit_in_bytes"), spec.memory.to_string());
             site.says(spec, "for c in cpu memory cpuset pids; do mkdir /sys/fs/cgroup/$c/try && rmdir /sys/fs/cgroup/$c/try || exit 1; done");
         }
     }
-    assert_eq!(
-        site.says(&specs[1], "ping -c 1 -W 5 w3 >/dev/null && echo there"),
-        "there"
-    );
+    assert_eq!(site.says(&specs[1], "ping -c 1 -W 5 w3 >/dev/null && echo there"), "there");
 
     // On again is a success and starts nothing.
     let before = site.local.see("w1").await.unwrap();
@@ -106,25 +65,15 @@ async fn four_machines_live_and_leave_nothing() {
 
     site.local.power_off("w1", Off::Graceful).await.unwrap();
     assert_eq!(
-        std::fs::read_to_string(site.local.console("w1").with_file_name("exit"))
-            .unwrap()
-            .trim(),
+        std::fs::read_to_string(site.local.console("w1").with_file_name("exit")).unwrap().trim(),
         "0",
         "it went down by itself"
     );
     site.local.power_off("w2", Off::Hard).await.unwrap();
     for name in ["w1", "w2"] {
         assert_eq!(site.power(name).await, Power::Off);
-        assert!(
-            !site
-                .traces()
-                .iter()
-                .any(|trace| trace.starts_with("cgroup") && trace.ends_with(name))
-        );
-        site.local
-            .power_off(name, Off::Graceful)
-            .await
-            .expect("off again is a success");
+        assert!(!site.traces().iter().any(|trace| trace.starts_with("cgroup") && trace.ends_with(name)));
+        site.local.power_off(name, Off::Graceful).await.expect("off again is a success");
     }
     assert_eq!(site.power("w3").await, Power::On, "the others go on");
 
@@ -134,16 +83,10 @@ async fn four_machines_live_and_leave_nothing() {
     site.local.power_on("w3").await.unwrap();
     assert_eq!(site.says(&specs[3], "cat /root/note"), "kept");
 
-    assert!(matches!(
-        site.local.power_on("w9").await,
-        Err(ProviderError::NoSuchMachine { .. })
-    ));
+    assert!(matches!(site.local.power_on("w9").await, Err(ProviderError::NoSuchMachine { .. })));
     // Some machines are on while everything is removed.
     site.local.destroy_all().await.unwrap();
-    site.local
-        .destroy_all()
-        .await
-        .expect("nothing is left, and that is fine");
+    site.local.destroy_all().await.expect("nothing is left, and that is fine");
     assert_eq!(site.traces(), Vec::<String>::new());
     std::fs::remove_dir(&site.settings.state).unwrap();
 }
@@ -175,15 +118,9 @@ async fn pods_are_ended_at_power_off_and_nothing_starts_on_an_unfit_machine() {
     );
     site.says(&spec, &install);
     for unit in ["containerd", "kubelet"] {
-        let shown = site.says(
-            &spec,
-            &format!("systemctl show -P Requires {unit}; systemctl show -P After {unit}"),
-        );
+        let shown = site.says(&spec, &format!("systemctl show -P Requires {unit}; systemctl show -P After {unit}"));
         assert!(
-            shown
-                .lines()
-                .all(|line| line.contains("marea-local.service"))
-                && shown.lines().count() == 2,
+            shown.lines().all(|line| line.contains("marea-local.service")) && shown.lines().count() == 2,
             "{shown}"
         );
     }
@@ -192,35 +129,20 @@ async fn pods_are_ended_at_power_off_and_nothing_starts_on_an_unfit_machine() {
 
     site.local.power_on("w1").await.unwrap();
     let calls = site.says(&spec, "cat /root/calls");
-    assert!(
-        calls.contains("-n k8s.io tasks kill -s SIGTERM pod1"),
-        "{calls}"
-    );
-    assert!(
-        !calls.contains("SIGKILL"),
-        "a pod that obeys is not killed: {calls}"
-    );
+    assert!(calls.contains("-n k8s.io tasks kill -s SIGTERM pod1"), "{calls}");
+    assert!(!calls.contains("SIGKILL"), "a pod that obeys is not killed: {calls}");
     site.says(&spec, "rm /root/obeys /root/calls; sync");
     site.local.power_off("w1", Off::Graceful).await.unwrap();
 
     site.local.power_on("w1").await.unwrap();
     let calls = site.says(&spec, "cat /root/calls");
-    assert!(
-        calls.contains("tasks kill -a -s SIGKILL pod1"),
-        "one that does not is: {calls}"
-    );
+    assert!(calls.contains("tasks kill -a -s SIGKILL pod1"), "one that does not is: {calls}");
 
     // An unfit machine says so and starts neither.
-    site.says(
-        &spec,
-        "printf 'exit 1\n' > /usr/local/sbin/marea-local; sync",
-    );
+    site.says(&spec, "printf 'exit 1\n' > /usr/local/sbin/marea-local; sync");
     site.local.power_off("w1", Off::Hard).await.unwrap();
     site.local.power_on("w1").await.unwrap();
-    let state = site.says(
-        &spec,
-        "systemctl start containerd; systemctl is-active marea-local containerd; true",
-    );
+    let state = site.says(&spec, "systemctl start containerd; systemctl is-active marea-local containerd; true");
     assert_eq!(state, "failed\ninactive");
     site.local.destroy_all().await.unwrap();
     assert_eq!(site.traces(), Vec::<String>::new());
@@ -233,10 +155,7 @@ async fn what_is_not_ours_is_refused_and_left_alone() {
         return;
     };
     let ip = |args: &[&str]| {
-        assert!(
-            Command::new("ip").args(args).status().unwrap().success(),
-            "{args:?}"
-        );
+        assert!(Command::new("ip").args(args).status().unwrap().success(), "{args:?}");
     };
     let spec = site.spec("w1", 11);
 
@@ -246,54 +165,31 @@ async fn what_is_not_ours_is_refused_and_left_alone() {
     site.local.destroy_all().await.unwrap();
     let theirs = Path::new("/sys/class/net/mareatd0").exists();
     ip(&["link", "del", "mareatd0"]);
-    assert!(
-        matches!(refused, Err(LocalError::AlreadyUsed { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(LocalError::AlreadyUsed { .. })), "{refused:?}");
     assert!(theirs, "it must not be removed");
 
     // A network that somebody else is in.
     ip(&["link", "add", "mareatdx", "type", "bridge"]);
     ip(&["addr", "add", "10.78.4.129/25", "dev", "mareatdx"]);
     ip(&["link", "set", "mareatdx", "up"]);
-    let refused = site
-        .local
-        .create(spec.clone())
-        .await
-        .unwrap_err()
-        .to_string();
+    let refused = site.local.create(spec.clone()).await.unwrap_err().to_string();
     ip(&["link", "del", "mareatdx"]);
-    assert!(
-        refused.contains("10.78.4.0/24 is already used by `mareatdx`"),
-        "{refused}"
-    );
+    assert!(refused.contains("10.78.4.0/24 is already used by `mareatdx`"), "{refused}");
 
     // The same scope from another state folder.
     site.local.create(spec.clone()).await.unwrap();
-    let other = Settings {
-        state: "/var/lib/mareatd-other".into(),
-        ..site.settings.clone()
-    };
+    let other = Settings { state: "/var/lib/mareatd-other".into(), ..site.settings.clone() };
     let stranger = LocalProvider::open(other.clone()).unwrap();
     let refused = stranger.create(spec.clone()).await;
     stranger.destroy_all().await.unwrap();
-    assert!(
-        matches!(&refused, Err(LocalError::AlreadyUsed { by, .. }) if by.contains("mareatd-test")),
-        "{refused:?}"
-    );
-    assert!(
-        Path::new("/sys/class/net/mareatd0").exists(),
-        "the first one's bridge stays"
-    );
+    assert!(matches!(&refused, Err(LocalError::AlreadyUsed { by, .. }) if by.contains("mareatd-test")), "{refused:?}");
+    assert!(Path::new("/sys/class/net/mareatd0").exists(), "the first one's bridge stays");
     assert!(!other.state.exists());
 
     // A file of somebody else in the folder outlives our removal.
     std::fs::write(site.settings.state.join("local/theirs"), "x").unwrap();
     site.local.destroy_all().await.unwrap();
-    assert_eq!(
-        std::fs::read_to_string(site.settings.state.join("local/theirs")).unwrap(),
-        "x"
-    );
+    assert_eq!(std::fs::read_to_string(site.settings.state.join("local/theirs")).unwrap(), "x");
     std::fs::remove_dir_all(&site.settings.state).unwrap();
     assert_eq!(site.traces(), Vec::<String>::new());
 }

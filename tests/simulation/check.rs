@@ -75,7 +75,14 @@ pub(crate) fn action(world: &World, action: &Action) -> Result<(), String> {
             let up = ready_others(world, name, &machine.pool, true);
             let held = up < minimum(world, &machine.pool) as usize;
             if !wanted && !held && !told.asked_on.contains(name) {
-                let waiting: Vec<_> = told.pods.values().filter(waits).map(|pod| (pod.id.to_string(), pod.requests.cpu_milli, pod.requests.memory >> 20, &pod.node_selector)).collect();
+                let waiting: Vec<_> = told
+                    .pods
+                    .values()
+                    .filter(waits)
+                    .map(|pod| {
+                        (pod.id.to_string(), pod.requests.cpu_milli, pod.requests.memory >> 20, &pod.node_selector)
+                    })
+                    .collect();
                 return wrong(&format!("wakes a machine of {:?} for nothing, {waiting:?} wait", machine.shape));
             }
             Ok(())
@@ -85,7 +92,9 @@ pub(crate) fn action(world: &World, action: &Action) -> Result<(), String> {
                 return wrong("powers off without fresh lists");
             }
             let there = |pod: &&Pod| pod.node.as_deref() == Some(name) && is_work(pod);
-            if told.pods.values().filter(there).any(|pod| !pod.deleting) || world.on_node(name).iter().any(|pod| !pod.deleting) {
+            if told.pods.values().filter(there).any(|pod| !pod.deleting)
+                || world.on_node(name).iter().any(|pod| !pod.deleting)
+            {
                 return wrong("powers off a busy machine");
             }
             let was_ready = told.nodes.get(name).is_some_and(|node| node.ready) && real.kubelet;
@@ -96,7 +105,12 @@ pub(crate) fn action(world: &World, action: &Action) -> Result<(), String> {
             if up < minimum(world, &machine.pool) as usize && !told.disabled.contains(name) {
                 return wrong("goes below the pool's minimum");
             }
-            if told.pods.values().filter(waits).any(|pod| fits(pod, false, &machine.shape, [].iter()) && !world.doubts(pod, name)) {
+            if told
+                .pods
+                .values()
+                .filter(waits)
+                .any(|pod| fits(pod, false, &machine.shape, [].iter()) && !world.doubts(pod, name))
+            {
                 return wrong("powers off while a pod waits that it could host");
             }
             if *how == Off::Graceful && world.now - real.on_since < world.policy.idle_timeout_ms {
@@ -125,7 +139,8 @@ fn ready_others(world: &World, name: &str, pool: &str, strictly: bool) -> usize 
 
 /// Checks that all has come to rest, long after the last fault.
 pub(crate) fn at_rest(world: &World) -> Result<(), String> {
-    let sound: Vec<_> = world.machines.iter().filter(|one| one.role == Role::Worker && !world.real[&one.name].lemon).collect();
+    let sound: Vec<_> =
+        world.machines.iter().filter(|one| one.role == Role::Worker && !world.real[&one.name].lemon).collect();
     for pod in world.pods.values().filter(|pod| is_work(pod)) {
         if sound.iter().any(|one| fits(pod, false, &one.shape, [].iter())) {
             return Err(format!("pod {} fits a machine and never ran to its end: {pod:?}", pod.id));

@@ -41,7 +41,8 @@ fn sweep(seeds: std::ops::Range<u64>, run: impl Fn(u64) -> Result<(), String> + 
             .map(|lane| {
                 scope.spawn(move || {
                     let mine = seeds.clone().filter(move |seed| seed % threads == lane);
-                    mine.map(|seed| (seed, run(seed))).find_map(|(seed, result)| result.err().map(|error| (seed, error)))
+                    mine.map(|seed| (seed, run(seed)))
+                        .find_map(|(seed, result)| result.err().map(|error| (seed, error)))
                 })
             })
             .collect();
@@ -95,7 +96,9 @@ fn every_planted_bug_is_caught() {
     let mut lived = Vec::new();
     for bug in Planted::ALL {
         match sweep(0..200, |seed| World::new(seed, bug).run()) {
-            Some((seed, error)) => println!("{bug:?}: caught in world {seed}: {}", error.chars().take(110).collect::<String>()),
+            Some((seed, error)) => {
+                println!("{bug:?}: caught in world {seed}: {}", error.chars().take(110).collect::<String>());
+            }
             None => lived.push(bug),
         }
     }

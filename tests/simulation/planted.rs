@@ -1,10 +1,10 @@
 //! Planted bugs: each bends what the core hears, remembers or answers, as a mistake in it would. The
 //! simulation must notice every one, or it has no teeth.
 
+use jiff::Timestamp;
 use marea::autoscaler::state::{Phase, Tracked};
 use marea::autoscaler::{Action, Event, State, What};
 use marea::model::machine::Role;
-use jiff::Timestamp;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Planted {
@@ -52,7 +52,9 @@ impl Planted {
         match (self, &mut event) {
             (Self::ActsOnStaleLists, Event::WatchLost { .. }) => return None,
             (Self::IgnoresDemand, Event::PodApplied { pod }) => pod.unschedulable = false,
-            (Self::IgnoresDemand, Event::PodsListed { pods }) => pods.iter_mut().for_each(|pod| pod.unschedulable = false),
+            (Self::IgnoresDemand, Event::PodsListed { pods }) => {
+                pods.iter_mut().for_each(|pod| pod.unschedulable = false);
+            }
             (Self::IgnoresPods, Event::PodApplied { pod }) if pod.node.is_some() => pod.node = Some("elsewhere".into()),
             (Self::WakesForWhatDoesNotFit, Event::PodApplied { pod }) if pod.node.is_none() => {
                 pod.requests.cpu_milli = 1;

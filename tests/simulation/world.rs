@@ -36,20 +36,47 @@ pub(crate) struct Real {
 #[derive(Debug, Clone)]
 pub(crate) enum Happens {
     /// An event reaches the core, unless its watch or its daemon is gone.
-    Deliver { stream: Option<u64>, epoch: Option<u64>, event: Box<Event> },
+    Deliver {
+        stream: Option<u64>,
+        epoch: Option<u64>,
+        event: Box<Event>,
+    },
     /// A list reaches the core, as the API server then has it.
-    List { stream: u64, pods: bool },
+    List {
+        stream: u64,
+        pods: bool,
+    },
     /// What an action does is done.
-    Take { epoch: u64, action: Box<Action> },
-    Booted { machine: String, boot: u64 },
-    Dies { machine: String, boot: u64 },
-    NotReady { machine: String, boot: u64 },
-    Evict { machine: String, boot: u64 },
+    Take {
+        epoch: u64,
+        action: Box<Action>,
+    },
+    Booted {
+        machine: String,
+        boot: u64,
+    },
+    Dies {
+        machine: String,
+        boot: u64,
+    },
+    NotReady {
+        machine: String,
+        boot: u64,
+    },
+    Evict {
+        machine: String,
+        boot: u64,
+    },
     Schedule,
     Arrive,
-    Finish { id: PodId, uid: String },
+    Finish {
+        id: PodId,
+        uid: String,
+    },
     /// A finished pod's object goes.
-    Clear { id: PodId },
+    Clear {
+        id: PodId,
+    },
     ApiDown,
     ApiUp,
     WatchDrops,
@@ -195,7 +222,11 @@ impl World {
     }
 
     pub(crate) fn workers(&self) -> Vec<String> {
-        self.machines.iter().filter(|machine| machine.role == Role::Worker).map(|machine| machine.name.clone()).collect()
+        self.machines
+            .iter()
+            .filter(|machine| machine.role == Role::Worker)
+            .map(|machine| machine.name.clone())
+            .collect()
     }
 
     fn after(&mut self, delay: i64, happens: Happens) {
@@ -265,7 +296,12 @@ impl World {
         let actions = self.planted.after(&mut self.state, actions);
         if self.traced {
             let event = serde_json::to_string(&self.journal.last().unwrap().1).unwrap();
-            println!("{} {} -> {}", time(self.now), event.chars().take(200).collect::<String>(), self.said.last().unwrap());
+            println!(
+                "{} {} -> {}",
+                time(self.now),
+                event.chars().take(200).collect::<String>(),
+                self.said.last().unwrap()
+            );
         }
         self.wake = next_wakeup(&self.state).map(Timestamp::as_millisecond);
         if self.wake.is_some_and(|wake| wake <= self.now) {
@@ -324,7 +360,8 @@ impl World {
     fn happen(&mut self, happens: Happens) -> Result<(), String> {
         match happens {
             Happens::Deliver { stream, epoch, event } => {
-                let current = stream.is_none_or(|stream| stream == self.stream) && epoch.is_none_or(|epoch| epoch == self.epoch);
+                let current =
+                    stream.is_none_or(|stream| stream == self.stream) && epoch.is_none_or(|epoch| epoch == self.epoch);
                 if current {
                     let again = !self.calm && stream.is_some() && self.rng.percent(3);
                     self.feed((*event).clone())?;
@@ -422,7 +459,13 @@ impl World {
         }
         let names = self.workers();
         let machine = self.rng.pick(&names).clone();
-        let request = *self.rng.pick(&[Request::PowerOn, Request::PowerOff, Request::PowerOff, Request::Enable, Request::Disable]);
+        let request = *self.rng.pick(&[
+            Request::PowerOn,
+            Request::PowerOff,
+            Request::PowerOff,
+            Request::Enable,
+            Request::Disable,
+        ]);
         let next = self.rng.range(3, 40) * MINUTE;
         self.after(next, Happens::Ask);
         self.feed(Event::Asked { machine, request })
@@ -450,7 +493,6 @@ impl World {
         self.state = serde_json::from_str(&text).unwrap();
         self.start()
     }
-
 }
 
 fn shape(rng: &mut Rng, pool: &str, front: bool) -> Shape {
@@ -459,7 +501,11 @@ fn shape(rng: &mut Rng, pool: &str, front: bool) -> Shape {
         allocatable: Resources { cpu_milli: cpu, memory, pods: 20, ..Resources::default() },
         labels: BTreeMap::from([("pool".into(), pool.into())]),
         taints: if front {
-            vec![Taint { key: "node-role.kubernetes.io/control-plane".into(), value: String::new(), effect: Effect::NoSchedule }]
+            vec![Taint {
+                key: "node-role.kubernetes.io/control-plane".into(),
+                value: String::new(),
+                effect: Effect::NoSchedule,
+            }]
         } else {
             vec![]
         },

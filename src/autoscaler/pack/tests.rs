@@ -42,8 +42,16 @@ fn greedy_is_close_to_exact_and_keeps_the_limits() {
     for round in 0..300 {
         let shapes: Vec<Shape> = (0..2 + next(&mut seed) % 7)
             .map(|_| Shape {
-                allocatable: Resources { cpu_milli: 1000 << (next(&mut seed) % 4), memory: 1 << (30 + next(&mut seed) % 4), pods: 12, ..Resources::default() },
-                labels: BTreeMap::from([("zone".into(), if next(&mut seed).is_multiple_of(2) { "x" } else { "y" }.into())]),
+                allocatable: Resources {
+                    cpu_milli: 1000 << (next(&mut seed) % 4),
+                    memory: 1 << (30 + next(&mut seed) % 4),
+                    pods: 12,
+                    ..Resources::default()
+                },
+                labels: BTreeMap::from([(
+                    "zone".into(),
+                    if next(&mut seed).is_multiple_of(2) { "x" } else { "y" }.into(),
+                )]),
                 ..Shape::default()
             })
             .collect();
@@ -51,10 +59,25 @@ fn greedy_is_close_to_exact_and_keeps_the_limits() {
         let candidates: Vec<Candidate<'_>> = shapes
             .iter()
             .zip(&names)
-            .map(|(shape, name)| Candidate { place: Place::empty(name, shape), pool: if shape.allocatable.cpu_milli > 2000 { "big" } else { "small" }, shaky: next(&mut seed).is_multiple_of(5) })
+            .map(|(shape, name)| Candidate {
+                place: Place::empty(name, shape),
+                pool: if shape.allocatable.cpu_milli > 2000 { "big" } else { "small" },
+                shaky: next(&mut seed).is_multiple_of(5),
+            })
             .collect();
         let pods: Vec<Pod> = (0..=next(&mut seed) % 10)
-            .map(|name| pod(name, 100 * (1 + next(&mut seed) % 30), (1 + next(&mut seed) % 20) << 27, match next(&mut seed) % 4 { 0 => Some("x"), 1 => Some("y"), _ => None }))
+            .map(|name| {
+                pod(
+                    name,
+                    100 * (1 + next(&mut seed) % 30),
+                    (1 + next(&mut seed) % 20) << 27,
+                    match next(&mut seed) % 4 {
+                        0 => Some("x"),
+                        1 => Some("y"),
+                        _ => None,
+                    },
+                )
+            })
             .collect();
         let mut pods: Vec<&Pod> = pods.iter().collect();
         pods.sort_by_key(|pod| std::cmp::Reverse(size(pod)));
@@ -63,8 +86,14 @@ fn greedy_is_close_to_exact_and_keeps_the_limits() {
             limits.total = Some(2);
             limits.pools.insert("big".into(), 1);
         }
-        let allows = |pod: &&Pod| candidates.iter().map(|one| first_failing_static(pod, &one.place).is_none()).collect();
-        let problem = Problem { pods: &pods, candidates: &candidates, allows: pods.iter().map(allows).collect(), limits: &limits };
+        let allows =
+            |pod: &&Pod| candidates.iter().map(|one| first_failing_static(pod, &one.place).is_none()).collect();
+        let problem = Problem {
+            pods: &pods,
+            candidates: &candidates,
+            allows: pods.iter().map(allows).collect(),
+            limits: &limits,
+        };
         let all = problem.ordered((0..candidates.len()).collect());
         let (exact, greedy) = (problem.exact(&all), problem.greedy(&all));
         for set in [&exact, &greedy, &choose(&pods, &candidates, &limits, |_, _| false)] {
@@ -88,7 +117,10 @@ fn greedy_is_close_to_exact_and_keeps_the_limits() {
 
 #[test]
 fn shaky_machines_only_where_they_are_needed() {
-    let shape = Shape { allocatable: Resources { cpu_milli: 1000, memory: 1 << 30, pods: 9, ..Resources::default() }, ..Shape::default() };
+    let shape = Shape {
+        allocatable: Resources { cpu_milli: 1000, memory: 1 << 30, pods: 9, ..Resources::default() },
+        ..Shape::default()
+    };
     let big = Shape { allocatable: Resources { cpu_milli: 2000, ..shape.allocatable.clone() }, ..Shape::default() };
     let candidates = [
         Candidate { place: Place::empty("a", &shape), pool: "w", shaky: true },

@@ -87,7 +87,10 @@ fn a_person_drains_a_busy_machine() {
     let mut rig = Rig::new(&[("a", 2000)], quick());
     rig.up("a");
     rig.apply(bound("p", 500, "a"));
-    assert_eq!(rig.send(Event::Asked { machine: "a".into(), request: Request::PowerOff }), [("a".into(), What::Cordon)]);
+    assert_eq!(
+        rig.send(Event::Asked { machine: "a".into(), request: Request::PowerOff }),
+        [("a".into(), What::Cordon)]
+    );
     rig.done("a", None);
     rig.show_cordon("a", true);
     assert_eq!(rig.wait(2_000), [("a".into(), What::Drain { pods: vec![pod("p", 0).id] })]);

@@ -25,7 +25,13 @@ pub(in crate::bootstrap) fn link(links: &[Link]) -> String {
     let mut text = String::new();
     for l in links {
         let folder = l.path.rsplit_once('/').map_or("/", |(folder, _)| folder);
-        text.push_str(&format!("mkdir -p {} && ln -sfn {} {}  # sha256 {}\n", quote(folder), quote(&l.target), quote(&l.path), l.sha256));
+        text.push_str(&format!(
+            "mkdir -p {} && ln -sfn {} {}  # sha256 {}\n",
+            quote(folder),
+            quote(&l.target),
+            quote(&l.path),
+            l.sha256
+        ));
     }
     text
 }
@@ -39,7 +45,10 @@ pub(in crate::bootstrap) fn write_file(path: &str, mode: &str, text: &str) -> St
     let folder = path.rsplit_once('/').map_or("/", |(folder, _)| folder);
     let (path, new) = (quote(path), quote(&format!("{path}.marea-new")));
     let newline = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
-    format!("mkdir -p {}\n( umask 077; cat > {new} <<'{end}'\n{text}{newline}{end}\n)\nchmod {mode} {new} && mv {new} {path}\n", quote(folder))
+    format!(
+        "mkdir -p {}\n( umask 077; cat > {new} <<'{end}'\n{text}{newline}{end}\n)\nchmod {mode} {new} && mv {new} {path}\n",
+        quote(folder)
+    )
 }
 
 pub(in crate::bootstrap) fn file_is(path: &str, text: &str) -> String {
@@ -86,14 +95,21 @@ pub fn survey(steps: &[PlannedStep]) -> String {
         // `once` without a check would never be done, so it falls back on its marker.
         let once = u8::from(step.once && !step.check.trim().is_empty());
         let check = format!("set -euo pipefail\n{}", step.check);
-        text.push_str(&format!("marea_step {} {} {} {once} {}\n", quote(&step.key), quote(&marker(&step.key)), step.digest, quote(&check)));
+        text.push_str(&format!(
+            "marea_step {} {} {} {once} {}\n",
+            quote(&step.key),
+            quote(&marker(&step.key)),
+            step.digest,
+            quote(&check)
+        ));
     }
     text.push_str("exit 0\n} </dev/null\n");
     text
 }
 
 fn marker(key: &str) -> String {
-    let name: String = key.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '_' }).collect();
+    let name: String =
+        key.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '_' }).collect();
     format!("{DONE_FOLDER}/{name}")
 }
 

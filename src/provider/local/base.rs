@@ -40,49 +40,17 @@ const PACKAGES: [&str; 22] = [
 ];
 
 /// Documentation and translations would be a third of the base, and nobody reads them there.
-const LEFT_OUT: [&str; 3] = [
-    "/usr/share/doc/*",
-    "/usr/share/man/*",
-    "/usr/share/locale/*",
-];
+const LEFT_OUT: [&str; 3] = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
 
 /// Files laid into the base: path, mode, text.
 const FILES: [(&str, u32, &str); 9] = [
-    (
-        "usr/local/sbin/marea-local",
-        0o755,
-        include_str!("../../../recipes/local/marea-local"),
-    ),
-    (
-        "usr/local/sbin/marea-pods",
-        0o755,
-        include_str!("../../../recipes/local/marea-pods"),
-    ),
-    (
-        "etc/systemd/system/marea-local.service",
-        0o644,
-        include_str!("../../../recipes/local/marea-local.service"),
-    ),
-    (
-        "etc/systemd/system/marea-pods.service",
-        0o644,
-        include_str!("../../../recipes/local/marea-pods.service"),
-    ),
-    (
-        "etc/systemd/system/containerd.service.d/marea-local.conf",
-        0o644,
-        NEEDS_FITNESS,
-    ),
-    (
-        "etc/systemd/system/kubelet.service.d/marea-local.conf",
-        0o644,
-        NEEDS_FITNESS,
-    ),
-    (
-        "etc/systemd/system.conf.d/marea.conf",
-        0o644,
-        "[Manager]\nDefaultTimeoutStopSec=10s\n",
-    ),
+    ("usr/local/sbin/marea-local", 0o755, include_str!("../../../recipes/local/marea-local")),
+    ("usr/local/sbin/marea-pods", 0o755, include_str!("../../../recipes/local/marea-pods")),
+    ("etc/systemd/system/marea-local.service", 0o644, include_str!("../../../recipes/local/marea-local.service")),
+    ("etc/systemd/system/marea-pods.service", 0o644, include_str!("../../../recipes/local/marea-pods.service")),
+    ("etc/systemd/system/containerd.service.d/marea-local.conf", 0o644, NEEDS_FITNESS),
+    ("etc/systemd/system/kubelet.service.d/marea-local.conf", 0o644, NEEDS_FITNESS),
+    ("etc/systemd/system.conf.d/marea.conf", 0o644, "[Manager]\nDefaultTimeoutStopSec=10s\n"),
     ("etc/ssh/sshd_config.d/marea.conf", 0o644, SSHD),
     // Every session reads it, and complains in the journal when it is not there.
     ("etc/default/locale", 0o644, "LANG=C.UTF-8\n"),
@@ -90,27 +58,16 @@ const FILES: [(&str, u32, &str); 9] = [
 const NEEDS_FITNESS: &str = include_str!("../../../recipes/local/needs-marea-local.conf");
 /// One key type, so that the one key that is known beforehand is the one that is offered; no names looked up in vain.
 /// Many channels: a bootstrap opens several sessions over one connection.
-const SSHD: &str = "HostKey /etc/ssh/ssh_host_ed25519_key\nUseDNS no\nPasswordAuthentication no\nMaxSessions 64\nMaxStartups 64\n";
+const SSHD: &str =
+    "HostKey /etc/ssh/ssh_host_ed25519_key\nUseDNS no\nPasswordAuthentication no\nMaxSessions 64\nMaxStartups 64\n";
 
 /// Symbolic links laid into the base: path, target. `/dev/null` masks a unit: in a machine that lives for minutes
 /// the timers are noise, and a wait for the network would hold up the boot for nothing.
 const LINKS: [(&str, &str); 13] = [
-    (
-        "sysinit.target.wants/marea-local.service",
-        "../marea-local.service",
-    ),
-    (
-        "multi-user.target.wants/marea-pods.service",
-        "../marea-pods.service",
-    ),
-    (
-        "multi-user.target.wants/systemd-networkd.service",
-        "/lib/systemd/system/systemd-networkd.service",
-    ),
-    (
-        "multi-user.target.wants/ssh.service",
-        "/lib/systemd/system/ssh.service",
-    ),
+    ("sysinit.target.wants/marea-local.service", "../marea-local.service"),
+    ("multi-user.target.wants/marea-pods.service", "../marea-pods.service"),
+    ("multi-user.target.wants/systemd-networkd.service", "/lib/systemd/system/systemd-networkd.service"),
+    ("multi-user.target.wants/ssh.service", "/lib/systemd/system/ssh.service"),
     ("systemd-networkd-wait-online.service", "/dev/null"),
     ("apt-daily.timer", "/dev/null"),
     ("apt-daily-upgrade.timer", "/dev/null"),
@@ -131,21 +88,15 @@ fn hash(parts: &[&str]) -> String {
         hasher.update(part.len().to_le_bytes());
         hasher.update(part);
     }
-    hasher.finalize()[..6]
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    hasher.finalize()[..6].iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Names the root file system as Debian gives it: suite and packages.
 fn tar_name() -> String {
-    let parts: Vec<&str> = [SUITE]
-        .into_iter()
-        .chain(PACKAGES)
-        .chain(LEFT_OUT)
-        .collect();
+    let parts: Vec<&str> = [SUITE].into_iter().chain(PACKAGES).chain(LEFT_OUT).collect();
     format!("{SUITE}-{}.tar", hash(&parts))
 }
 
@@ -183,14 +134,7 @@ pub(super) fn ensure(site: &Site, progress: &dyn Fn(&str)) -> Result<PathBuf, Lo
     let unpacked = tool::run_holding(
         &lock,
         "tar",
-        [
-            Path::new("--numeric-owner"),
-            "--xattrs".as_ref(),
-            "-xpf".as_ref(),
-            &tar,
-            "-C".as_ref(),
-            &new,
-        ],
+        [Path::new("--numeric-owner"), "--xattrs".as_ref(), "-xpf".as_ref(), &tar, "-C".as_ref(), &new],
     );
     if let Err(error) = unpacked {
         // A tar that cannot be read would fail for ever; without it the next try makes it anew.
@@ -222,23 +166,13 @@ fn ensure_tar(site: &Site, progress: &dyn Fn(&str)) -> Result<PathBuf, LocalErro
     }
     progress("making a Debian root file system (once; about a minute)");
     let new = site.cache.join(format!("{}.new", tar_name()));
-    let mut args = vec![
-        "--mode=root".to_owned(),
-        "--variant=minbase".to_owned(),
-        "--format=tar".to_owned(),
-    ];
+    let mut args = vec!["--mode=root".to_owned(), "--variant=minbase".to_owned(), "--format=tar".to_owned()];
     args.push("--aptopt=Acquire::Retries \"3\"".to_owned());
-    args.extend(
-        LEFT_OUT
-            .iter()
-            .map(|glob| format!("--dpkgopt=path-exclude={glob}")),
-    );
+    args.extend(LEFT_OUT.iter().map(|glob| format!("--dpkgopt=path-exclude={glob}")));
     args.push(format!("--include={}", PACKAGES.join(",")));
     args.extend([SUITE.to_owned(), new.display().to_string()]);
     tool::run_holding(&lock, "mmdebstrap", &args)?;
-    std::fs::File::open(&new)
-        .and_then(|file| file.sync_all())
-        .at("sync", &new)?;
+    std::fs::File::open(&new).and_then(|file| file.sync_all()).at("sync", &new)?;
     std::fs::rename(&new, &tar).at("rename", &new)?;
     Ok(tar)
 }
@@ -290,11 +224,7 @@ mod tests {
     #[test]
     fn another_file_makes_another_base() {
         assert_ne!(hash(&["a", "b"]), hash(&["a", "c"]));
-        assert_ne!(
-            hash(&["ab", "c"]),
-            hash(&["a", "bc"]),
-            "the parts must not run into each other"
-        );
+        assert_ne!(hash(&["ab", "c"]), hash(&["a", "bc"]), "the parts must not run into each other");
         assert_eq!(base_name(), base_name());
     }
 
@@ -310,10 +240,6 @@ mod tests {
         assert!(!at("etc/ssh/ssh_host_rsa_key").exists());
         assert_eq!(std::fs::read_to_string(at("etc/machine-id")).unwrap(), "");
         let wanted = at("etc/systemd/system/sysinit.target.wants/marea-local.service");
-        assert!(
-            std::fs::read_to_string(wanted)
-                .unwrap()
-                .contains("/usr/local/sbin/marea-local")
-        );
+        assert!(std::fs::read_to_string(wanted).unwrap().contains("/usr/local/sbin/marea-local"));
     }
 }

@@ -34,9 +34,7 @@ fn hierarchies() -> Result<Vec<Hierarchy>, LocalError> {
     let path = Path::new("/proc/self/mounts");
     let found = parse_mounts(&std::fs::read_to_string(path).at("read", path)?);
     if found.is_empty() {
-        return Err(LocalError::Input(
-            "no cgroup hierarchy is mounted below /sys/fs/cgroup".to_owned(),
-        ));
+        return Err(LocalError::Input("no cgroup hierarchy is mounted below /sys/fs/cgroup".to_owned()));
     }
     Ok(found)
 }
@@ -66,11 +64,7 @@ fn parse_mounts(mounts: &str) -> Vec<Hierarchy> {
         if !mount.starts_with("/sys/fs/cgroup") {
             continue;
         }
-        let controllers = options
-            .split(',')
-            .filter(|word| CONTROLLERS.contains(word))
-            .map(str::to_owned)
-            .collect();
+        let controllers = options.split(',').filter(|word| CONTROLLERS.contains(word)).map(str::to_owned).collect();
         let hierarchy = match kind {
             "cgroup" => Hierarchy::V1(mount.clone(), controllers),
             "cgroup2" => Hierarchy::V2(mount.clone()),
@@ -84,19 +78,11 @@ fn parse_mounts(mounts: &str) -> Vec<Hierarchy> {
 /// The machine's folder in every hierarchy.
 pub(super) fn folders(site: &Site, name: &str) -> Result<Vec<PathBuf>, LocalError> {
     let group = site.group();
-    Ok(hierarchies()?
-        .iter()
-        .map(|h| h.mount().join(&group).join(name))
-        .collect())
+    Ok(hierarchies()?.iter().map(|h| h.mount().join(&group).join(name)).collect())
 }
 
 /// Makes the machine's folders and sets its limits.
-pub(super) fn make(
-    site: &Site,
-    name: &str,
-    spec: &MachineSpec,
-    host: u8,
-) -> Result<(), LocalError> {
+pub(super) fn make(site: &Site, name: &str, spec: &MachineSpec, host: u8) -> Result<(), LocalError> {
     let group = site.group();
     for hierarchy in hierarchies()? {
         let above = hierarchy.mount().join(&group);
@@ -124,10 +110,7 @@ pub(super) fn processes(site: &Site, name: &str) -> Result<BTreeSet<u32>, LocalE
 fn collect(folder: &Path, found: &mut BTreeSet<u32>) -> Result<(), LocalError> {
     let list = folder.join("cgroup.procs");
     match std::fs::read_to_string(&list) {
-        Ok(text) => found.extend(
-            text.lines()
-                .filter_map(|line| line.trim().parse::<u32>().ok()),
-        ),
+        Ok(text) => found.extend(text.lines().filter_map(|line| line.trim().parse::<u32>().ok())),
         // Removed meanwhile: only an empty one can be.
         Err(e)
             if matches!(e.kind(), ErrorKind::NotFound)
@@ -163,9 +146,7 @@ fn subfolders(folder: &Path) -> Result<Vec<PathBuf>, LocalError> {
 pub(super) fn sweep(site: &Site, name: &str) -> Result<(), LocalError> {
     let mut last = Ok(());
     for _ in 0..100 {
-        last = folders(site, name)?
-            .iter()
-            .try_for_each(|folder| remove_tree(folder));
+        last = folders(site, name)?.iter().try_for_each(|folder| remove_tree(folder));
         if last.is_ok() {
             break;
         }
@@ -211,18 +192,12 @@ mod tests {
         assert_eq!(
             parse_mounts(hybrid),
             [
-                Hierarchy::V1(
-                    "/sys/fs/cgroup/cpu,cpuacct".into(),
-                    controllers(&["cpu", "cpuacct"])
-                ),
+                Hierarchy::V1("/sys/fs/cgroup/cpu,cpuacct".into(), controllers(&["cpu", "cpuacct"])),
                 Hierarchy::V1("/sys/fs/cgroup/systemd".into(), controllers(&[])),
                 Hierarchy::V2("/sys/fs/cgroup/unified".into()),
             ]
         );
-        assert_eq!(
-            parse_mounts("cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n"),
-            [Hierarchy::V2("/sys/fs/cgroup".into())]
-        );
+        assert_eq!(parse_mounts("cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n"), [Hierarchy::V2("/sys/fs/cgroup".into())]);
     }
 
     #[test]

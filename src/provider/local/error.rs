@@ -22,9 +22,7 @@ pub enum LocalError {
     #[error("local machines need root: run as root, or with sudo")]
     NotRoot,
     /// Programs are missing.
-    #[error(
-        "local machines need {programs}, not found on this computer; on Debian: apt-get install {packages}"
-    )]
+    #[error("local machines need {programs}, not found on this computer; on Debian: apt-get install {packages}")]
     ToolsMissing {
         /// The programs.
         programs: String,
@@ -35,9 +33,7 @@ pub enum LocalError {
     #[error("there is no local machine `{0}`; `marea machine list` shows those that exist")]
     NoMachine(String),
     /// Processes of the machine live although it has no init: starting it would run two machines on one disk.
-    #[error(
-        "`{machine}` is fenced: it has no init, but processes {pids} of it still live; power it off first"
-    )]
+    #[error("`{machine}` is fenced: it has no init, but processes {pids} of it still live; power it off first")]
     Fenced {
         /// The machine.
         machine: String,
@@ -99,10 +95,6 @@ pub(super) trait At<T> {
 
 impl<T, E: Into<std::io::Error>> At<T> for Result<T, E> {
     fn at(self, what: &'static str, path: impl AsRef<Path>) -> Result<T, LocalError> {
-        self.map_err(|source| LocalError::Io {
-            what,
-            path: path.as_ref().to_path_buf(),
-            source: source.into(),
-        })
+        self.map_err(|source| LocalError::Io { what, path: path.as_ref().to_path_buf(), source: source.into() })
     }
 }

@@ -26,14 +26,7 @@ pub(super) fn make(
     if new.exists() {
         std::fs::remove_dir_all(&new).at("remove", &new)?;
     }
-    for folder in [
-        "up/etc/ssh",
-        "up/etc/systemd/network",
-        "up/etc/marea",
-        "up/root/.ssh",
-        "work",
-        "root",
-    ] {
+    for folder in ["up/etc/ssh", "up/etc/systemd/network", "up/etc/marea", "up/root/.ssh", "work", "root"] {
         folders(&new, folder)?;
     }
     for data in DATA {
@@ -42,32 +35,22 @@ pub(super) fn make(
     let up = new.join("up");
     for private in ["root", "root/.ssh"] {
         let path = up.join(private);
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700))
-            .at("set the mode of", &path)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).at("set the mode of", &path)?;
     }
     keys::generate(&up.join("etc/ssh/ssh_host_ed25519_key"), &spec.name)?;
     let random = Path::new("/proc/sys/kernel/random/uuid");
-    let id = std::fs::read_to_string(random)
-        .at("read", random)?
-        .replace('-', "");
+    let id = std::fs::read_to_string(random).at("read", random)?.replace('-', "");
     let us = site.subnet.address(1);
     let network = format!(
         "[Match]\nName=host0\nVirtualization=container\n\n[Network]\nAddress={}/24\nGateway={us}\n\
          LinkLocalAddressing=no\nIPv6AcceptRA=no\nLLDP=no\n",
         spec.address
     );
-    let names: Vec<String> = hosts
-        .iter()
-        .map(|(name, address)| format!("{address} {name}\n"))
-        .collect();
+    let names: Vec<String> = hosts.iter().map(|(name, address)| format!("{address} {name}\n")).collect();
     for (path, mode, text) in [
         ("etc/hostname", 0o644, format!("{}\n", spec.name)),
         ("etc/machine-id", 0o444, id),
-        (
-            "etc/hosts",
-            0o644,
-            format!("127.0.0.1 localhost\n{}", names.concat()),
-        ),
+        ("etc/hosts", 0o644, format!("127.0.0.1 localhost\n{}", names.concat())),
         ("etc/resolv.conf", 0o644, format!("nameserver {us}\n")),
         ("etc/systemd/network/10-host0.network", 0o644, network),
         ("root/.ssh/authorized_keys", 0o600, public.to_owned()),
@@ -81,13 +64,8 @@ pub(super) fn make(
 
 /// Writes what the machine is: for us, and for itself at its next boot.
 pub(super) fn write_size(folder: &Path, record: &Record) -> Result<(), LocalError> {
-    let text =
-        serde_json::to_string_pretty(record).map_err(|e| LocalError::Broken(e.to_string()))?;
-    let size = format!(
-        "CPUS={}\nMEM_KB={}\n",
-        record.spec.cpus,
-        record.spec.memory >> 10
-    );
+    let text = serde_json::to_string_pretty(record).map_err(|e| LocalError::Broken(e.to_string()))?;
+    let size = format!("CPUS={}\nMEM_KB={}\n", record.spec.cpus, record.spec.memory >> 10);
     tool::write_whole(&folder.join("up/etc/marea/machine"), &size, 0o644)?;
     tool::write_whole(&folder.join("machine.json"), &text, 0o644)
 }
@@ -101,8 +79,7 @@ fn folders(top: &Path, path: &str) -> Result<(), LocalError> {
         at.push(part);
         if !at.is_dir() {
             std::fs::create_dir(&at).at("make", &at)?;
-            std::fs::set_permissions(&at, std::fs::Permissions::from_mode(0o755))
-                .at("set the mode of", &at)?;
+            std::fs::set_permissions(&at, std::fs::Permissions::from_mode(0o755)).at("set the mode of", &at)?;
         }
     }
     Ok(())

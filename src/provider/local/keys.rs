@@ -27,20 +27,13 @@ fn made_here(site: &Site) -> PathBuf {
 /// The public key that opens all machines, made if there is none.
 pub(super) fn public_key(site: &Site) -> Result<String, LocalError> {
     let folder = site.ssh();
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&folder)
-        .at("make", &folder)?;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).at("make", &folder)?;
     let _lock = lock::take(&folder.join("lock"))?;
     let private = private_key(site);
     let public = private.with_extension("pub");
     if !public.is_file() {
         if private.is_file() {
-            let text = tool::run(
-                "ssh-keygen",
-                ["-y".as_ref(), "-f".as_ref(), private.as_os_str()],
-            )?;
+            let text = tool::run("ssh-keygen", ["-y".as_ref(), "-f".as_ref(), private.as_os_str()])?;
             tool::write_whole(&public, &text, 0o644)?;
         } else {
             generate(&private, "marea")?;
@@ -53,21 +46,14 @@ pub(super) fn public_key(site: &Site) -> Result<String, LocalError> {
 /// Makes a key pair without a pass phrase at `path` and `path`.pub.
 pub(super) fn generate(path: &Path, comment: &str) -> Result<(), LocalError> {
     let flags = ["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f"];
-    let args = flags
-        .iter()
-        .map(std::ffi::OsStr::new)
-        .chain([path.as_os_str()]);
+    let args = flags.iter().map(std::ffi::OsStr::new).chain([path.as_os_str()]);
     tool::run("ssh-keygen", args).map(drop)
 }
 
 /// Trusts `key` (type and base64) for an address, and no other key for it.
 pub(super) fn trust(site: &Site, address: Ipv4Addr, key: &str) -> Result<(), LocalError> {
     let words: Vec<&str> = key.split_whitespace().take(2).collect();
-    edit(
-        site,
-        address,
-        Some(format!("{address} {}\n", words.join(" "))),
-    )
+    edit(site, address, Some(format!("{address} {}\n", words.join(" "))))
 }
 
 /// Trusts no key for an address.
@@ -86,18 +72,9 @@ fn edit(site: &Site, address: Ipv4Addr, entry: Option<String>) -> Result<(), Loc
         read => read.at("read", &path)?,
     };
     let ours = address.to_string();
-    let others = old
-        .lines()
-        .filter(|line| line.split_whitespace().next() != Some(&ours));
-    let new = others
-        .map(|line| format!("{line}\n"))
-        .chain(entry)
-        .collect::<String>();
-    if new == old {
-        Ok(())
-    } else {
-        tool::write_whole(&path, &new, 0o644)
-    }
+    let others = old.lines().filter(|line| line.split_whitespace().next() != Some(&ours));
+    let new = others.map(|line| format!("{line}\n")).chain(entry).collect::<String>();
+    if new == old { Ok(()) } else { tool::write_whole(&path, &new, 0o644) }
 }
 
 /// Removes the key that was made here, and the folder when nobody else has anything in it.
@@ -145,10 +122,7 @@ mod tests {
         trust(&site, address(1), "ssh-ed25519 OTHER x").unwrap();
         trust(&site, address(11), "ssh-ed25519 NEW w1").unwrap();
         let read = || std::fs::read_to_string(known_hosts(&site)).unwrap();
-        assert_eq!(
-            read(),
-            "10.77.0.1 ssh-ed25519 OTHER\n10.77.0.11 ssh-ed25519 NEW\n"
-        );
+        assert_eq!(read(), "10.77.0.1 ssh-ed25519 OTHER\n10.77.0.11 ssh-ed25519 NEW\n");
         forget(&site, address(11)).unwrap();
         assert_eq!(read(), "10.77.0.1 ssh-ed25519 OTHER\n");
     }

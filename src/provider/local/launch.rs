@@ -29,10 +29,7 @@ pub(super) fn start(site: &Site, record: &Record, host: u8, lock: &Lock) -> Resu
         );
         return Err(LocalError::Input(why));
     }
-    let groups: Vec<String> = cgroup::folders(site, name)?
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
+    let groups: Vec<String> = cgroup::folders(site, name)?.iter().map(|path| path.display().to_string()).collect();
     tool::write_whole(&folder.join("cgroups"), &(groups.join("\n") + "\n"), 0o644)?;
     for old in ["exit", "off"] {
         let path = folder.join(old);
@@ -98,11 +95,7 @@ fn arguments(site: &Site, record: &Record, folder: &Path, host: u8) -> Vec<OsStr
     args.push(format!("--hostname={}", spec.name).into());
     args.push(option("--directory=", &folder.join("root"), ""));
     for data in DATA {
-        args.push(option(
-            "--bind=",
-            &folder.join("data").join(data),
-            &format!(":/var/lib/{data}"),
-        ));
+        args.push(option("--bind=", &folder.join("data").join(data), &format!(":/var/lib/{data}")));
     }
     // A bundle that is gone does not keep a machine from booting: what it had is installed.
     if let Some(bundle) = spec.bundle.as_ref().filter(|path| path.is_dir()) {

@@ -14,10 +14,7 @@ const PERIOD: u64 = 100_000;
 pub(super) fn hand_down(folder: &Path) {
     for controller in ["cpuset", "cpu", "memory", "pids", "io"] {
         // Those that are not there are not missed here; a limit that cannot be set is an error later.
-        let _ = std::fs::write(
-            folder.join("cgroup.subtree_control"),
-            format!("+{controller}"),
-        );
+        let _ = std::fs::write(folder.join("cgroup.subtree_control"), format!("+{controller}"));
     }
 }
 
@@ -37,10 +34,7 @@ pub(super) fn set(
                 // A new v1 folder has no CPU and no memory node, and then takes no process.
                 let cpus = read(&mount.join("cpuset.cpus"))?;
                 let nodes = read(&mount.join("cpuset.mems"))?;
-                for (folder, cpus) in [
-                    (above, cpus.clone()),
-                    (own, choose(&cpus, spec.cpus, host)?),
-                ] {
+                for (folder, cpus) in [(above, cpus.clone()), (own, choose(&cpus, spec.cpus, host)?)] {
                     write(&folder.join("cpuset.cpus"), &cpus)?;
                     write(&folder.join("cpuset.mems"), &nodes)?;
                 }
@@ -80,19 +74,9 @@ fn choose(list: &str, count: u32, host: u8) -> Result<String, LocalError> {
         return Err(too_few(count, all.len()));
     }
     let first = usize::from(host) * count % all.len();
-    let mut chosen: Vec<u32> = all
-        .iter()
-        .cycle()
-        .skip(first)
-        .take(count)
-        .copied()
-        .collect();
+    let mut chosen: Vec<u32> = all.iter().cycle().skip(first).take(count).copied().collect();
     chosen.sort_unstable();
-    Ok(chosen
-        .iter()
-        .map(u32::to_string)
-        .collect::<Vec<_>>()
-        .join(","))
+    Ok(chosen.iter().map(u32::to_string).collect::<Vec<_>>().join(","))
 }
 
 /// The numbers of a kernel list such as `0-2,5`.
@@ -108,11 +92,7 @@ fn numbers(list: &str) -> Vec<u32> {
 pub(super) fn check_cpus(count: u32) -> Result<(), LocalError> {
     let here = numbers(&read(Path::new("/sys/devices/system/cpu/online"))?).len();
     let count = usize::try_from(count).unwrap_or(usize::MAX);
-    if count == 0 || count > here {
-        Err(too_few(count, here))
-    } else {
-        Ok(())
-    }
+    if count == 0 || count > here { Err(too_few(count, here)) } else { Ok(()) }
 }
 
 /// The kernel counts watches of files over all machines, and some of what runs in a machine ends oddly without them.
@@ -136,9 +116,7 @@ fn too_few(count: usize, here: usize) -> LocalError {
 }
 
 fn read(path: &Path) -> Result<String, LocalError> {
-    std::fs::read_to_string(path)
-        .map(|text| text.trim().to_owned())
-        .at("read", path)
+    std::fs::read_to_string(path).map(|text| text.trim().to_owned()).at("read", path)
 }
 
 fn write(path: &Path, text: &str) -> Result<(), LocalError> {

@@ -21,13 +21,7 @@ impl Lock {
 
 /// Waits for the lock and takes it.
 pub(super) fn take(path: &Path) -> Result<Lock, LocalError> {
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(path)
-        .at("open", path)?;
+    let file = File::options().create(true).truncate(false).read(true).write(true).open(path).at("open", path)?;
     loop {
         match flock(&file, FlockOperation::LockExclusive) {
             Ok(()) => return Ok(Lock(file)),

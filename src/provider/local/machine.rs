@@ -47,11 +47,7 @@ pub(super) fn read(site: &Site, name: &str) -> Result<Record, LocalError> {
     let text = match std::fs::read_to_string(&path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             let folder = site.machine(name);
-            return Err(if folder.exists() {
-                strange(&folder)
-            } else {
-                LocalError::NoMachine(name.to_owned())
-            });
+            return Err(if folder.exists() { strange(&folder) } else { LocalError::NoMachine(name.to_owned()) });
         }
         text => text.at("read", &path)?,
     };
@@ -75,11 +71,7 @@ pub(super) fn list(site: &Site) -> Result<BTreeMap<String, Record>, LocalError> 
     };
     let mut found = BTreeMap::new();
     for entry in entries {
-        let name = entry
-            .at("list", &folder)?
-            .file_name()
-            .to_string_lossy()
-            .into_owned();
+        let name = entry.at("list", &folder)?.file_name().to_string_lossy().into_owned();
         // A dot in front: being made, or being removed.
         if !name.starts_with('.') {
             found.insert(name.clone(), read(site, &name)?);
@@ -89,15 +81,8 @@ pub(super) fn list(site: &Site) -> Result<BTreeMap<String, Record>, LocalError> 
 }
 
 fn check_name(name: &str) -> Result<(), LocalError> {
-    let letters = name
-        .chars()
-        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-    if !name.is_empty()
-        && name.len() <= 63
-        && letters
-        && !name.starts_with('-')
-        && !name.ends_with('-')
-    {
+    let letters = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if !name.is_empty() && name.len() <= 63 && letters && !name.starts_with('-') && !name.ends_with('-') {
         return Ok(());
     }
     Err(LocalError::Input(format!(
@@ -106,41 +91,24 @@ fn check_name(name: &str) -> Result<(), LocalError> {
 }
 
 /// Checks a specification against the site and the machines that exist.
-fn check(
-    site: &Site,
-    spec: &MachineSpec,
-    others: &BTreeMap<String, Record>,
-) -> Result<(), LocalError> {
+fn check(site: &Site, spec: &MachineSpec, others: &BTreeMap<String, Record>) -> Result<(), LocalError> {
     check_name(&spec.name)?;
     site.subnet.host(spec.address).ok_or_else(|| {
         let (first, last) = (site.subnet.address(2), site.subnet.address(254));
-        LocalError::Input(format!(
-            "address {} of `{}` must be from {first} to {last}",
-            spec.address, spec.name
-        ))
+        LocalError::Input(format!("address {} of `{}` must be from {first} to {last}", spec.address, spec.name))
     })?;
     limits::check_cpus(spec.cpus)?;
     if spec.memory < LEAST_MEMORY {
         let least = LEAST_MEMORY >> 20;
-        return Err(LocalError::Input(format!(
-            "memory of `{}` must be at least {least} MiB",
-            spec.name
-        )));
+        return Err(LocalError::Input(format!("memory of `{}` must be at least {least} MiB", spec.name)));
     }
-    let bundle = spec
-        .bundle
-        .as_ref()
-        .map(|path| path.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let bundle = spec.bundle.as_ref().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
     if bundle.contains([':', '\\', '\n']) || !(bundle.is_empty() || bundle.starts_with('/')) {
         return Err(LocalError::Input(format!(
             "bundle folder `{bundle}` must be an absolute path without `:` and `\\`"
         )));
     }
-    match others
-        .values()
-        .find(|other| other.spec.address == spec.address && other.spec.name != spec.name)
-    {
+    match others.values().find(|other| other.spec.address == spec.address && other.spec.name != spec.name) {
         Some(other) => Err(LocalError::AlreadyUsed {
             what: format!("address {}", spec.address),
             by: format!("machine `{}`", other.spec.name),
@@ -155,13 +123,7 @@ pub(super) fn check_all(site: &Site, specs: &[MachineSpec]) -> Result<(), LocalE
     let mut known = list(site)?;
     for spec in specs {
         check(site, spec, &known)?;
-        known.insert(
-            spec.name.clone(),
-            Record {
-                spec: spec.clone(),
-                base: String::new(),
-            },
-        );
+        known.insert(spec.name.clone(), Record { spec: spec.clone(), base: String::new() });
     }
     Ok(())
 }
@@ -187,23 +149,11 @@ pub(super) fn create(
     let mut known = list(site)?;
     for spec in specs {
         // One that is there keeps the base that its changes lie over.
-        let base = known
-            .get(&spec.name)
-            .map_or(base, |old| &old.base)
-            .to_owned();
-        known.insert(
-            spec.name.clone(),
-            Record {
-                spec: spec.clone(),
-                base,
-            },
-        );
+        let base = known.get(&spec.name).map_or(base, |old| &old.base).to_owned();
+        known.insert(spec.name.clone(), Record { spec: spec.clone(), base });
     }
     limits::warn_of_watches(known.len());
-    let hosts: BTreeMap<_, _> = known
-        .iter()
-        .map(|(name, record)| (name.as_str(), record.spec.address))
-        .collect();
+    let hosts: BTreeMap<_, _> = known.iter().map(|(name, record)| (name.as_str(), record.spec.address)).collect();
     let public = keys::public_key(site)?;
     for spec in specs {
         match read(site, &spec.name) {
@@ -225,14 +175,8 @@ pub(super) fn create(
             Ok(_) => files::write_size(&site.machine(&spec.name), &known[&spec.name])?,
         }
         // Also when it was there: the list of trusted keys may have been lost.
-        let key = site
-            .machine(&spec.name)
-            .join("up/etc/ssh/ssh_host_ed25519_key.pub");
-        keys::trust(
-            site,
-            spec.address,
-            &std::fs::read_to_string(&key).at("read", &key)?,
-        )?;
+        let key = site.machine(&spec.name).join("up/etc/ssh/ssh_host_ed25519_key.pub");
+        keys::trust(site, spec.address, &std::fs::read_to_string(&key).at("read", &key)?)?;
     }
     Ok(())
 }
@@ -266,19 +210,12 @@ mod tests {
     fn machines_know_each_other_and_are_trusted_before_they_boot() {
         let (_state, site) = site();
         make_all(&site, &[spec("w1", 11), spec("w2", 12)], false).unwrap();
-        let read =
-            |path: &str| std::fs::read_to_string(site.machine("w1").join("up").join(path)).unwrap();
+        let read = |path: &str| std::fs::read_to_string(site.machine("w1").join("up").join(path)).unwrap();
         assert!(read("etc/hosts").contains("10.77.0.12 w2"));
-        assert_eq!(
-            read("etc/marea/machine"),
-            format!("CPUS=1\nMEM_KB={}\n", 1 << 20)
-        );
+        assert_eq!(read("etc/marea/machine"), format!("CPUS=1\nMEM_KB={}\n", 1 << 20));
         let key = read("etc/ssh/ssh_host_ed25519_key.pub");
         let trusted = std::fs::read_to_string(keys::known_hosts(&site)).unwrap();
-        assert!(
-            trusted.contains(&format!("10.77.0.11 {}", key.rsplit_once(' ').unwrap().0)),
-            "{trusted}"
-        );
+        assert!(trusted.contains(&format!("10.77.0.11 {}", key.rsplit_once(' ').unwrap().0)), "{trusted}");
         assert_eq!(list(&site).unwrap().len(), 2);
     }
 
@@ -296,20 +233,11 @@ mod tests {
     fn a_size_changes_only_while_off_and_an_address_never() {
         let (_state, site) = site();
         make_all(&site, &[spec("w1", 11)], false).unwrap();
-        let bigger = MachineSpec {
-            memory: 2 << 30,
-            ..spec("w1", 11)
-        };
-        assert!(matches!(
-            make_all(&site, std::slice::from_ref(&bigger), true),
-            Err(LocalError::AlreadyUsed { .. })
-        ));
+        let bigger = MachineSpec { memory: 2 << 30, ..spec("w1", 11) };
+        assert!(matches!(make_all(&site, std::slice::from_ref(&bigger), true), Err(LocalError::AlreadyUsed { .. })));
         make_all(&site, std::slice::from_ref(&bigger), false).unwrap();
         assert_eq!(read(&site, "w1").unwrap().spec, bigger);
-        assert!(matches!(
-            make_all(&site, &[spec("w1", 12)], false),
-            Err(LocalError::AlreadyUsed { .. })
-        ));
+        assert!(matches!(make_all(&site, &[spec("w1", 12)], false), Err(LocalError::AlreadyUsed { .. })));
     }
 
     #[test]
@@ -320,22 +248,10 @@ mod tests {
             spec("../w1", 11),
             spec("", 11),
             spec("w1", 1),
-            MachineSpec {
-                cpus: 0,
-                ..spec("w1", 11)
-            },
-            MachineSpec {
-                cpus: 100_000,
-                ..spec("w1", 11)
-            },
-            MachineSpec {
-                memory: 1,
-                ..spec("w1", 11)
-            },
-            MachineSpec {
-                bundle: Some("relative".into()),
-                ..spec("w1", 11)
-            },
+            MachineSpec { cpus: 0, ..spec("w1", 11) },
+            MachineSpec { cpus: 100_000, ..spec("w1", 11) },
+            MachineSpec { memory: 1, ..spec("w1", 11) },
+            MachineSpec { bundle: Some("relative".into()), ..spec("w1", 11) },
         ] {
             let error = make_all(&site, &[spec("good", 9), bad], false).unwrap_err();
             assert!(matches!(error, LocalError::Input(_)), "{error}");
@@ -352,9 +268,7 @@ mod tests {
         let (_state, site) = site();
         site.settle().unwrap();
         std::fs::create_dir(site.machine("w1")).unwrap();
-        let error = make_all(&site, &[spec("w1", 11)], false)
-            .unwrap_err()
-            .to_string();
+        let error = make_all(&site, &[spec("w1", 11)], false).unwrap_err().to_string();
         assert!(error.contains("already used by"), "{error}");
     }
 }

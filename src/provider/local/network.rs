@@ -20,11 +20,7 @@ fn sys(link: &str) -> PathBuf {
 /// The hardware address of a site's bridge: a locally administered one, the same for the same state folder.
 fn mark(site: &Site) -> String {
     let hash = Sha256::digest(site.state.as_os_str().as_bytes());
-    let bytes: Vec<String> = [2]
-        .iter()
-        .chain(&hash[..5])
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let bytes: Vec<String> = [2].iter().chain(&hash[..5]).map(|byte| format!("{byte:02x}")).collect();
     bytes.join(":")
 }
 
@@ -44,10 +40,7 @@ pub(super) fn ensure(site: &Site) -> Result<(), LocalError> {
     match attribute(site, "address")? {
         None => {
             refuse_used_subnet(site)?;
-            let made = tool::run(
-                "ip",
-                ["link", "add", &bridge, "address", &mark, "type", "bridge"],
-            );
+            let made = tool::run("ip", ["link", "add", &bridge, "address", &mark, "type", "bridge"]);
             // Machines are powered on side by side: the one that came second finds the bridge of the first.
             if attribute(site, "address")? != Some(mark) {
                 return made.and_then(|_| Err(used(site)));
@@ -59,35 +52,22 @@ pub(super) fn ensure(site: &Site) -> Result<(), LocalError> {
     // Repeated each time: whoever made the link may have been killed before these.
     let address = format!("{}/24", site.subnet.address(1));
     // Whose it is, for people; the kernel takes 255 characters.
-    let alias: String = format!("marea local machines of {}", site.state.display())
-        .chars()
-        .take(200)
-        .collect();
+    let alias: String = format!("marea local machines of {}", site.state.display()).chars().take(200).collect();
     tool::run("ip", ["link", "set", &bridge, "alias", &alias])?;
     tool::run("ip", ["addr", "replace", &address, "dev", &bridge])?;
     tool::run("ip", ["link", "set", &bridge, "up"])?;
     // Pods on different machines meet through iptables; a machine cannot load the module for that by itself.
-    if !Path::new("/proc/sys/net/bridge").exists()
-        && tool::run("modprobe", ["br_netfilter"]).is_err()
-    {
-        tracing::warn!(
-            "the module br_netfilter cannot be loaded: Kubernetes services may not work on local machines"
-        );
+    if !Path::new("/proc/sys/net/bridge").exists() && tool::run("modprobe", ["br_netfilter"]).is_err() {
+        tracing::warn!("the module br_netfilter cannot be loaded: Kubernetes services may not work on local machines");
     }
     Ok(())
 }
 
 fn used(site: &Site) -> LocalError {
-    let owner = attribute(site, "ifalias")
-        .ok()
-        .flatten()
-        .filter(|alias| !alias.is_empty());
+    let owner = attribute(site, "ifalias").ok().flatten().filter(|alias| !alias.is_empty());
     LocalError::AlreadyUsed {
         what: format!("the network link `{}`", site.bridge()),
-        by: owner.map_or_else(
-            || "something else".to_owned(),
-            |alias| format!("\"{alias}\""),
-        ),
+        by: owner.map_or_else(|| "something else".to_owned(), |alias| format!("\"{alias}\"")),
         hint: "remove it, or choose another scope",
     }
 }
@@ -95,16 +75,10 @@ fn used(site: &Site) -> LocalError {
 /// Refuses a network that this computer has an address or a route in.
 fn refuse_used_subnet(site: &Site) -> Result<(), LocalError> {
     let text = tool::run("ip", ["-json", "-4", "route", "show", "table", "all"])?;
-    let routes: Vec<Value> = serde_json::from_str(&text)
-        .map_err(|e| LocalError::Broken(format!("`ip -json route`: {e}")))?;
+    let routes: Vec<Value> =
+        serde_json::from_str(&text).map_err(|e| LocalError::Broken(format!("`ip -json route`: {e}")))?;
     for route in routes {
-        let word = |key: &str| {
-            route
-                .get(key)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let word = |key: &str| route.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         if meets(site, &word("dst")) {
             return Err(LocalError::AlreadyUsed {
                 what: format!("the network {}/24", site.subnet.address(0)),
@@ -166,14 +140,7 @@ mod tests {
         for inside in ["10.77.0.0/24", "10.77.0.5", "10.0.0.0/8", "10.77.0.128/25"] {
             assert!(meets(&site, inside), "{inside}");
         }
-        for outside in [
-            "default",
-            "0.0.0.0/0",
-            "10.78.0.0/16",
-            "10.77.1.0/24",
-            "192.168.0.0/16",
-            "",
-        ] {
+        for outside in ["default", "0.0.0.0/0", "10.78.0.0/16", "10.77.1.0/24", "192.168.0.0/16", ""] {
             assert!(!meets(&site, outside), "{outside}");
         }
     }

@@ -34,11 +34,7 @@ pub struct Sight {
 /// Looks at the machine.
 pub(super) fn see(site: &Site, name: &str) -> Result<Sight, LocalError> {
     let processes = cgroup::processes(site, name)?;
-    Ok(Sight {
-        init: process::init(&processes),
-        attended: process::has_nspawn(&processes),
-        processes,
-    })
+    Ok(Sight { init: process::init(&processes), attended: process::has_nspawn(&processes), processes })
 }
 
 fn passed(since: Instant, limit: Duration) -> bool {
@@ -47,9 +43,7 @@ fn passed(since: Instant, limit: Duration) -> bool {
 
 fn host(site: &Site, record: &Record) -> Result<u8, LocalError> {
     let address = record.spec.address;
-    site.subnet
-        .host(address)
-        .ok_or_else(|| LocalError::Input(format!("address {address} is not in the site's subnet")))
+    site.subnet.host(address).ok_or_else(|| LocalError::Input(format!("address {address} is not in the site's subnet")))
 }
 
 /// Powers the machine on and returns when its init runs. One that is on is left alone.
@@ -81,10 +75,7 @@ pub(super) fn on(site: &Site, name: &str) -> Result<(), LocalError> {
 
 fn fenced(name: &str, seen: &Sight) -> LocalError {
     let pids: Vec<String> = seen.processes.iter().take(10).map(u32::to_string).collect();
-    LocalError::Fenced {
-        machine: name.to_owned(),
-        pids: pids.join(", "),
-    }
+    LocalError::Fenced { machine: name.to_owned(), pids: pids.join(", ") }
 }
 
 fn await_init(site: &Site, name: &str) -> Result<(), LocalError> {
@@ -99,23 +90,13 @@ fn await_init(site: &Site, name: &str) -> Result<(), LocalError> {
         }
         if let Some(word) = word.filter(|_| seen.processes.is_empty()) {
             let log = folder.join("console.log");
-            let console = std::fs::read(&log)
-                .map(|bytes| tool::tail(&String::from_utf8_lossy(&bytes)))
-                .unwrap_or_default();
+            let console =
+                std::fs::read(&log).map(|bytes| tool::tail(&String::from_utf8_lossy(&bytes))).unwrap_or_default();
             let word = format!("systemd-nspawn or its launch ended with {}", word.trim());
-            return Err(LocalError::NoBoot {
-                machine: name.to_owned(),
-                word,
-                log,
-                console,
-            });
+            return Err(LocalError::NoBoot { machine: name.to_owned(), word, log, console });
         }
         if passed(began, TO_INIT) {
-            return Err(LocalError::Slow {
-                machine: name.to_owned(),
-                what: "its init",
-                seconds: TO_INIT.as_secs(),
-            });
+            return Err(LocalError::Slow { machine: name.to_owned(), what: "its init", seconds: TO_INIT.as_secs() });
         }
         std::thread::sleep(GLANCE);
     }
@@ -143,9 +124,7 @@ pub(super) fn off_gracefully(site: &Site, name: &str) -> Result<(), LocalError> 
             return cut(site, &record);
         }
         // Asked again now and then: an init that has just begun does not hear it.
-        let heard = |init| {
-            asked.is_some_and(|(pid, when)| pid == init && !passed(when, Duration::from_secs(1)))
-        };
+        let heard = |init| asked.is_some_and(|(pid, when)| pid == init && !passed(when, Duration::from_secs(1)));
         if let Some(init) = seen.init.filter(|&init| !heard(init)) {
             // It may have ended since it was seen; then the next look says so.
             if let Err(error) = process::ask_to_power_off(init) {
@@ -190,9 +169,7 @@ fn sweep(site: &Site, name: &str, host: u8) -> Result<(), LocalError> {
     cgroup::sweep(site, name)?;
     network::remove_link(site, host)?;
     // Made by systemd-nspawn for mounts from outside; empty unless somebody used it.
-    let _ = std::fs::remove_dir(
-        std::path::Path::new("/run/systemd/nspawn/propagate").join(site.container(host)),
-    );
+    let _ = std::fs::remove_dir(std::path::Path::new("/run/systemd/nspawn/propagate").join(site.container(host)));
     Ok(())
 }
 

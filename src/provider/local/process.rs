@@ -10,9 +10,10 @@ use super::tool;
 
 /// The machine's init among its processes.
 pub(super) fn init(processes: &BTreeSet<u32>) -> Option<u32> {
-    processes.iter().copied().find(|pid| {
-        std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| is_init(&status))
-    })
+    processes
+        .iter()
+        .copied()
+        .find(|pid| std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| is_init(&status)))
 }
 
 fn is_init(status: &str) -> bool {
@@ -23,8 +24,7 @@ fn is_init(status: &str) -> bool {
 /// Whether a systemd-nspawn still looks after the machine.
 pub(super) fn has_nspawn(processes: &BTreeSet<u32>) -> bool {
     processes.iter().any(|pid| {
-        std::fs::read_to_string(format!("/proc/{pid}/comm"))
-            .is_ok_and(|name| name.trim() == "systemd-nspawn")
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "systemd-nspawn")
     })
 }
 

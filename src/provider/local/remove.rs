@@ -34,8 +34,7 @@ pub(super) fn everything(site: &Site) -> Result<(), LocalError> {
         for entry in std::fs::read_dir(&local).at("list", &local)? {
             let entry = entry.at("list", &local)?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let ours =
-                name.starts_with("base-") || ["machines", "base.lock"].contains(&name.as_str());
+            let ours = name.starts_with("base-") || ["machines", "base.lock"].contains(&name.as_str());
             if ours {
                 remove_below(site, &entry.path())?;
             }
@@ -55,24 +54,12 @@ fn remove_below(site: &Site, path: &Path) -> Result<(), LocalError> {
     let Ok(kind) = std::fs::symlink_metadata(path) else {
         return Ok(());
     };
-    let parent = path
-        .parent()
-        .unwrap_or(path)
-        .canonicalize()
-        .at("resolve", path)?;
+    let parent = path.parent().unwrap_or(path).canonicalize().at("resolve", path)?;
     let local = site.local().canonicalize().at("resolve", site.local())?;
     if !parent.starts_with(&local) {
-        return Err(LocalError::Input(format!(
-            "{} leads out of {}: not removed",
-            path.display(),
-            local.display()
-        )));
+        return Err(LocalError::Input(format!("{} leads out of {}: not removed", path.display(), local.display())));
     }
-    let removed = if kind.is_dir() {
-        std::fs::remove_dir_all(path)
-    } else {
-        std::fs::remove_file(path)
-    };
+    let removed = if kind.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
     removed.at("remove", path)
 }
 
@@ -106,18 +93,10 @@ mod tests {
 
     #[test]
     fn a_mount_below_is_seen() {
-        let mounts =
-            "x /var/lib/marea/local/machines/w1/root overlay rw 0 0\ny /var/lib ext4 rw 0 0\n";
+        let mounts = "x /var/lib/marea/local/machines/w1/root overlay rw 0 0\ny /var/lib ext4 rw 0 0\n";
         assert!(mounted_below(mounts, Path::new("/var/lib/marea/local")).is_some());
-        assert_eq!(
-            mounted_below(mounts, Path::new("/var/lib/marea/local/machines/w2")),
-            None
-        );
-        assert_eq!(
-            mounted_below(mounts, Path::new("/var/lib/marea/local/machines/w")),
-            None,
-            "a name is not a prefix"
-        );
+        assert_eq!(mounted_below(mounts, Path::new("/var/lib/marea/local/machines/w2")), None);
+        assert_eq!(mounted_below(mounts, Path::new("/var/lib/marea/local/machines/w")), None, "a name is not a prefix");
     }
 
     #[test]

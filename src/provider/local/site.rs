@@ -57,19 +57,11 @@ impl FromStr for Subnet {
     type Err = LocalError;
 
     fn from_str(text: &str) -> Result<Self, LocalError> {
-        let wrong = || {
-            LocalError::Input(format!(
-                "subnet `{text}` must be a private network such as 10.77.0.0/24"
-            ))
-        };
+        let wrong = || LocalError::Input(format!("subnet `{text}` must be a private network such as 10.77.0.0/24"));
         let (network, length) = text.split_once('/').ok_or_else(wrong)?;
         let network: Ipv4Addr = network.parse().map_err(|_| wrong())?;
         let [a, b, c, host] = network.octets();
-        if length == "24" && host == 0 && network.is_private() {
-            Ok(Self([a, b, c]))
-        } else {
-            Err(wrong())
-        }
+        if length == "24" && host == 0 && network.is_private() { Ok(Self([a, b, c])) } else { Err(wrong()) }
     }
 }
 
@@ -93,36 +85,21 @@ struct Mark {
 impl Site {
     /// Checks the settings, and that the folder is ours or is not there.
     pub(super) fn open(settings: Settings) -> Result<Self, LocalError> {
-        let Settings {
-            state,
-            scope,
-            subnet,
-            cache,
-        } = settings;
-        let letters = scope
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+        let Settings { state, scope, subnet, cache } = settings;
+        let letters = scope.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
         if !letters || !scope.starts_with(|c: char| c.is_ascii_lowercase()) || scope.len() > 8 {
             let rule = "1 to 8 lower-case letters or digits, a letter first";
             return Err(LocalError::Input(format!("scope `{scope}` must be {rule}")));
         }
         let state = std::path::absolute(&state).at("resolve", &state)?;
         // These go into mount options and nspawn arguments, where `:` and `,` mean something.
-        if state
-            .to_string_lossy()
-            .contains([':', ',', '\\', '\n', ' '])
-        {
+        if state.to_string_lossy().contains([':', ',', '\\', '\n', ' ']) {
             return Err(LocalError::Input(format!(
                 "state folder {} must not contain `:`, `,`, `\\` or spaces",
                 state.display()
             )));
         }
-        let site = Self {
-            state,
-            scope,
-            subnet: subnet.parse()?,
-            cache,
-        };
+        let site = Self { state, scope, subnet: subnet.parse()?, cache };
         site.read_mark()?;
         Ok(site)
     }
@@ -141,15 +118,11 @@ impl Site {
             by,
             hint: "choose another --state, or the scope and subnet that it was made with",
         };
-        let mark: Mark =
-            serde_json::from_str(&text).map_err(|_| used("something else".to_owned()))?;
+        let mark: Mark = serde_json::from_str(&text).map_err(|_| used("something else".to_owned()))?;
         if mark == self.mark() {
             Ok(true)
         } else {
-            Err(used(format!(
-                "local machines of scope `{}` in {}",
-                mark.scope, mark.subnet
-            )))
+            Err(used(format!("local machines of scope `{}` in {}", mark.scope, mark.subnet)))
         }
     }
 
@@ -158,11 +131,7 @@ impl Site {
             return Ok(());
         };
         // A mark that was being written when its writer was killed is ours too.
-        if entries.flatten().all(|entry| {
-            ["site.json.new", "site.lock"]
-                .iter()
-                .any(|ours| entry.file_name() == *ours)
-        }) {
+        if entries.flatten().all(|entry| ["site.json.new", "site.lock"].iter().any(|ours| entry.file_name() == *ours)) {
             return Ok(());
         }
         Err(LocalError::AlreadyUsed {
@@ -173,10 +142,7 @@ impl Site {
     }
 
     fn mark(&self) -> Mark {
-        Mark {
-            scope: self.scope.clone(),
-            subnet: format!("{}/24", self.subnet.address(0)),
-        }
+        Mark { scope: self.scope.clone(), subnet: format!("{}/24", self.subnet.address(0)) }
     }
 
     /// Makes the folders and marks them as ours.
@@ -184,8 +150,7 @@ impl Site {
         if !self.read_mark()? {
             std::fs::create_dir_all(self.local()).at("make", self.local())?;
             let _lock = lock::take(&self.local().join("site.lock"))?;
-            let text = serde_json::to_string(&self.mark())
-                .map_err(|e| LocalError::Broken(e.to_string()))?;
+            let text = serde_json::to_string(&self.mark()).map_err(|e| LocalError::Broken(e.to_string()))?;
             tool::write_whole(&self.local().join("site.json"), &text, 0o644)?;
         }
         std::fs::create_dir_all(self.machines()).at("make", self.machines())
@@ -238,10 +203,7 @@ mod tests {
 
     #[test]
     fn names_of_links_always_fit() {
-        let settings = Settings {
-            scope: "abcdefgh".to_owned(),
-            ..Settings::new("/nowhere/marea")
-        };
+        let settings = Settings { scope: "abcdefgh".to_owned(), ..Settings::new("/nowhere/marea") };
         let site = Site::open(settings).unwrap();
         assert!(site.link(254).len() <= 15 && site.bridge().len() <= 15);
     }
@@ -249,19 +211,10 @@ mod tests {
     #[test]
     fn bad_settings_are_refused() {
         for scope in ["", "Marea", "0marea", "ma/rea", "abcdefghi", "..", "ma rea"] {
-            let settings = Settings {
-                scope: scope.to_owned(),
-                ..Settings::new("/nowhere/marea")
-            };
+            let settings = Settings { scope: scope.to_owned(), ..Settings::new("/nowhere/marea") };
             assert!(Site::open(settings).is_err(), "{scope}");
         }
-        for subnet in [
-            "10.77.0.0",
-            "10.77.0.0/16",
-            "10.77.0.1/24",
-            "8.8.8.0/24",
-            "x/24",
-        ] {
+        for subnet in ["10.77.0.0", "10.77.0.0/16", "10.77.0.1/24", "8.8.8.0/24", "x/24"] {
             assert!(subnet.parse::<Subnet>().is_err(), "{subnet}");
         }
     }
@@ -271,28 +224,17 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         std::fs::create_dir(state.path().join("local")).unwrap();
         std::fs::write(state.path().join("local/theirs"), "").unwrap();
-        let error = Site::open(Settings::new(state.path()))
-            .unwrap_err()
-            .to_string();
+        let error = Site::open(Settings::new(state.path())).unwrap_err().to_string();
         assert!(error.contains("already used by"), "{error}");
     }
 
     #[test]
     fn a_site_is_opened_again_only_with_its_own_scope() {
         let state = tempfile::tempdir().unwrap();
-        Site::open(Settings::new(state.path()))
-            .unwrap()
-            .settle()
-            .unwrap();
+        Site::open(Settings::new(state.path())).unwrap().settle().unwrap();
         Site::open(Settings::new(state.path())).unwrap();
-        let other = Settings {
-            scope: "other".to_owned(),
-            ..Settings::new(state.path())
-        };
-        assert!(matches!(
-            Site::open(other),
-            Err(LocalError::AlreadyUsed { .. })
-        ));
+        let other = Settings { scope: "other".to_owned(), ..Settings::new(state.path()) };
+        assert!(matches!(Site::open(other), Err(LocalError::AlreadyUsed { .. })));
     }
 
     #[test]
@@ -300,14 +242,6 @@ mod tests {
         let subnet: Subnet = "10.77.0.0/24".parse().unwrap();
         let number = |text: &str| subnet.host(text.parse().unwrap());
         assert_eq!(number("10.77.0.11"), Some(11));
-        assert_eq!(
-            [
-                number("10.77.0.1"),
-                number("10.77.0.255"),
-                number("10.78.0.11"),
-                number("10.77.0.0")
-            ],
-            [None; 4]
-        );
+        assert_eq!([number("10.77.0.1"), number("10.77.0.255"), number("10.78.0.11"), number("10.77.0.0")], [None; 4]);
     }
 }

@@ -28,8 +28,13 @@ pub(super) fn run<A: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item =
 
 /// The same for a program that writes for long: it inherits the lock, so that whoever comes after a caller that was
 /// killed waits for the program's end and does not write beside it.
-pub(super) fn run_holding<A: AsRef<OsStr>>(lock: &Lock, program: &str, args: impl IntoIterator<Item = A>) -> Result<String, LocalError> {
-    let held = lock.share().map_err(|e| LocalError::Broken(format!("the lock for `{program}` cannot be shared: {e}")))?;
+pub(super) fn run_holding<A: AsRef<OsStr>>(
+    lock: &Lock,
+    program: &str,
+    args: impl IntoIterator<Item = A>,
+) -> Result<String, LocalError> {
+    let held =
+        lock.share().map_err(|e| LocalError::Broken(format!("the lock for `{program}` cannot be shared: {e}")))?;
     run_with(held.into(), program, args)
 }
 
@@ -41,40 +46,22 @@ fn run_with<A: AsRef<OsStr>>(
     let args: Vec<OsString> = args.into_iter().map(|a| a.as_ref().to_owned()).collect();
     let command = || {
         let words = args.iter().map(|a| a.to_string_lossy());
-        std::iter::once(program.into())
-            .chain(words)
-            .collect::<Vec<_>>()
-            .join(" ")
+        std::iter::once(program.into()).chain(words).collect::<Vec<_>>().join(" ")
     };
-    let ended = Command::new(program)
-        .args(&args)
-        .env("LC_ALL", "C")
-        .stdin(input)
-        .output()
-        .map_err(|e| LocalError::Tool {
-            command: command(),
-            status: format!("it did not start: {e}"),
-            output: String::new(),
-        })?;
+    let ended = Command::new(program).args(&args).env("LC_ALL", "C").stdin(input).output().map_err(|e| {
+        LocalError::Tool { command: command(), status: format!("it did not start: {e}"), output: String::new() }
+    })?;
     let printed = String::from_utf8_lossy(&ended.stdout).into_owned();
     if ended.status.success() {
         return Ok(printed);
     }
     let all = printed + &String::from_utf8_lossy(&ended.stderr);
-    Err(LocalError::Tool {
-        command: command(),
-        status: ended.status.to_string(),
-        output: tail(&all),
-    })
+    Err(LocalError::Tool { command: command(), status: ended.status.to_string(), output: tail(&all) })
 }
 
 /// The last twenty lines, indented, each begun by a line feed, for the end of a message.
 pub(super) fn tail(text: &str) -> String {
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim_end)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     let last = &lines[lines.len().saturating_sub(20)..];
     last.iter().flat_map(|line| ["\n    ", line]).collect()
 }
@@ -86,26 +73,15 @@ pub(super) fn check() -> Result<(), LocalError> {
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<_> = std::env::split_paths(&path).collect();
-    let lacking = |program: &str| {
-        !folders
-            .iter()
-            .any(|folder: &std::path::PathBuf| folder.join(program).is_file())
-    };
-    let missing: Vec<_> = NEEDED
-        .into_iter()
-        .filter(|(program, _)| lacking(program))
-        .collect();
+    let lacking = |program: &str| !folders.iter().any(|folder: &std::path::PathBuf| folder.join(program).is_file());
+    let missing: Vec<_> = NEEDED.into_iter().filter(|(program, _)| lacking(program)).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let mut packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
     packages.dedup();
     Err(LocalError::ToolsMissing {
-        programs: missing
-            .iter()
-            .map(|(program, _)| *program)
-            .collect::<Vec<_>>()
-            .join(", "),
+        programs: missing.iter().map(|(program, _)| *program).collect::<Vec<_>>().join(", "),
         packages: packages.join(" "),
     })
 }
@@ -120,16 +96,10 @@ pub(super) fn write_whole(path: &Path, text: &str, mode: u32) -> Result<(), Loca
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let new = path.with_file_name(name);
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(&new)
-        .at("write", &new)?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new).at("write", &new)?;
     file.write_all(text.as_bytes()).at("write", &new)?;
-    file.set_permissions(std::fs::Permissions::from_mode(mode))
-        .at("set the mode of", &new)?;
+    file.set_permissions(std::fs::Permissions::from_mode(mode)).at("set the mode of", &new)?;
     file.sync_all().at("sync", &new)?;
     std::fs::rename(&new, path).at("replace", path)
 }
@@ -140,13 +110,8 @@ mod tests {
 
     #[test]
     fn a_failure_names_the_command_and_its_last_lines() {
-        let error = run("sh", ["-c", "seq 30; echo wrong >&2; exit 3"])
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("sh -c") && error.contains("exit status: 3"),
-            "{error}"
-        );
+        let error = run("sh", ["-c", "seq 30; echo wrong >&2; exit 3"]).unwrap_err().to_string();
+        assert!(error.contains("sh -c") && error.contains("exit status: 3"), "{error}");
         assert!(error.ends_with("\n    30\n    wrong"), "{error}");
         assert_eq!(error.lines().count(), 21, "{error}");
     }

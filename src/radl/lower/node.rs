@@ -19,7 +19,13 @@ pub(super) fn devices(features: &Features<'_>, report: &mut Report) -> BTreeMap<
         Some("amd") => "amd.com/gpu",
         _ => {
             let span = vendor.map_or(span, |text| text.span);
-            report.error("R0066", span, "whose GPUs are these?", "no vendor that is known", "add `gpu.vendor = 'nvidia'` or `gpu.vendor = 'amd'`");
+            report.error(
+                "R0066",
+                span,
+                "whose GPUs are these?",
+                "no vendor that is known",
+                "add `gpu.vendor = 'nvidia'` or `gpu.vendor = 'amd'`",
+            );
             return devices;
         }
     };
@@ -50,7 +56,13 @@ pub(super) fn labels(features: &Features<'_>, report: &mut Report) -> BTreeMap<S
             let (key, value) = part.split_once('=').unwrap_or((part, ""));
             let (key, value) = (key.trim(), value.trim());
             if !is_key(key) || !is_value(value) {
-                report.error("R0067", span, format!("`{}` is no label", short(part)), "a label", format!("write `{property} = 'key=value,other.example/key=value'`, {RULES}"));
+                report.error(
+                    "R0067",
+                    span,
+                    format!("`{}` is no label", short(part)),
+                    "a label",
+                    format!("write `{property} = 'key=value,other.example/key=value'`, {RULES}"),
+                );
                 continue;
             }
             let before = labels.insert(key.to_owned(), value.to_owned());
@@ -81,13 +93,24 @@ pub(super) fn taints(features: &Features<'_>, report: &mut Report) -> Vec<Taint>
         match effect {
             Some(effect) if is_key(key) && is_value(value) => {
                 if taints.iter().any(|taint| taint.key == key && taint.effect == effect) {
-                    report.error("R0068", span, format!("taint `{key}` stands twice with one effect"), "the second", "keep one of them");
+                    report.error(
+                        "R0068",
+                        span,
+                        format!("taint `{key}` stands twice with one effect"),
+                        "the second",
+                        "keep one of them",
+                    );
                 }
                 taints.push(Taint { key: key.to_owned(), value: value.to_owned(), effect });
             }
             _ => {
-                let meant = did_you_mean(part.rsplit(':').next().unwrap_or(""), ["NoSchedule", "PreferNoSchedule", "NoExecute"]);
-                let help = format!("write `key=value:EFFECT`, where EFFECT is NoSchedule, PreferNoSchedule or NoExecute{meant}");
+                let meant = did_you_mean(
+                    part.rsplit(':').next().unwrap_or(""),
+                    ["NoSchedule", "PreferNoSchedule", "NoExecute"],
+                );
+                let help = format!(
+                    "write `key=value:EFFECT`, where EFFECT is NoSchedule, PreferNoSchedule or NoExecute{meant}"
+                );
                 report.error("R0068", span, format!("`{}` is no taint", short(part)), "a taint", help);
             }
         }
@@ -102,12 +125,17 @@ fn is_value(value: &str) -> bool {
 fn is_name(name: &str) -> bool {
     let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = name.as_bytes();
-    bytes.len() <= 63 && edge(bytes.first()) && edge(bytes.last()) && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+    bytes.len() <= 63
+        && edge(bytes.first())
+        && edge(bytes.last())
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
 }
 
 /// `[prefix/]name`, where the prefix is a DNS name.
 fn is_key(key: &str) -> bool {
     let Some((prefix, name)) = key.split_once('/') else { return is_name(key) };
-    let dns = |label: &str| is_name(label) && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    let dns = |label: &str| {
+        is_name(label) && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
     is_name(name) && prefix.len() <= 253 && prefix.split('.').all(dns)
 }

@@ -1,6 +1,9 @@
 //! `contextualize`: which system is configured with what, and in which order.
 
-#![expect(clippy::wildcard_enum_match_arm, reason = "a parser names the tokens that it can use; every other is a finding")]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a parser names the tokens that it can use; every other is a finding"
+)]
 
 use super::Parser;
 use crate::radl::lexer::Kind;
@@ -9,13 +12,19 @@ use crate::radl::syntax::{AspectKind, Comparator, ContextItem, ContextOption, Co
 impl<'a> Parser<'a, '_> {
     pub(super) fn contextualize(&mut self) {
         let keyword = self.bump();
-        let mut sentence = Contextualize { span: self.span_of(keyword), max_time: None, options: Vec::new(), items: Vec::new() };
+        let mut sentence =
+            Contextualize { span: self.span_of(keyword), max_time: None, options: Vec::new(), items: Vec::new() };
         if self.token.kind == Kind::Number {
             sentence.max_time = Some(self.number());
         }
         if self.token.kind != Kind::Open {
             let seen = self.seen();
-            self.fault("R0028", format!("expected `(`, found {seen}"), "items belong here", "write `contextualize ( system NAME configure NAME )`");
+            self.fault(
+                "R0028",
+                format!("expected `(`, found {seen}"),
+                "items belong here",
+                "write `contextualize ( system NAME configure NAME )`",
+            );
             self.sentences.push(Sentence::Contextualize(sentence));
             self.pass_sentence();
             return;
@@ -35,7 +44,10 @@ impl<'a> Parser<'a, '_> {
                         self.pass_item();
                         continue;
                     };
-                    if self.token.kind == Kind::Open || self.at_sentence() && self.token.kind != Kind::Configure || self.token.kind == Kind::End {
+                    if self.token.kind == Kind::Open
+                        || self.at_sentence() && self.token.kind != Kind::Configure
+                        || self.token.kind == Kind::End
+                    {
                         // `system a (` is a sentence: the parenthesis before it was never closed.
                         self.unclosed_before(open, keyword.start, keyword.end);
                         self.sentences.push(Sentence::Contextualize(sentence));
@@ -44,7 +56,12 @@ impl<'a> Parser<'a, '_> {
                     }
                     if self.token.kind != Kind::Configure {
                         let seen = self.seen();
-                        self.fault("R0031", format!("expected `configure`, found {seen}"), "the item ends too early", format!("write `system {} configure NAME`", system.text));
+                        self.fault(
+                            "R0031",
+                            format!("expected `configure`, found {seen}"),
+                            "the item ends too early",
+                            format!("write `system {} configure NAME`", system.text),
+                        );
                         self.pass_item();
                         continue;
                     }
@@ -57,7 +74,13 @@ impl<'a> Parser<'a, '_> {
                     self.step_or_tool(&mut item);
                     sentence.items.push(item);
                 }
-                Kind::End | Kind::Network | Kind::Ansible | Kind::Description | Kind::Configure | Kind::Contextualize | Kind::Deploy => {
+                Kind::End
+                | Kind::Network
+                | Kind::Ansible
+                | Kind::Description
+                | Kind::Configure
+                | Kind::Contextualize
+                | Kind::Deploy => {
                     self.unclosed(open);
                     self.sentences.push(Sentence::Contextualize(sentence));
                     return;
@@ -80,7 +103,12 @@ impl<'a> Parser<'a, '_> {
         let mut seen_one = false;
         while matches!(self.token.kind, Kind::Step | Kind::With) {
             if seen_one {
-                self.fault("R0024", "an item has a step or a tool, once", "one too many", "keep either `step N` or `with TOOL`");
+                self.fault(
+                    "R0024",
+                    "an item has a step or a tool, once",
+                    "one too many",
+                    "keep either `step N` or `with TOOL`",
+                );
             }
             let keyword = self.bump();
             if keyword.kind == Kind::With {
@@ -91,7 +119,12 @@ impl<'a> Parser<'a, '_> {
             } else {
                 if self.token.kind != Kind::Number {
                     let seen = self.seen();
-                    self.fault("R0031", format!("expected the step's number, found {seen}"), "not a number", "write `step 2`");
+                    self.fault(
+                        "R0031",
+                        format!("expected the step's number, found {seen}"),
+                        "not a number",
+                        "write `step 2`",
+                    );
                     return;
                 }
                 let number = self.number();
@@ -119,7 +152,12 @@ impl<'a> Parser<'a, '_> {
             Kind::Number => Value::Number(self.number()),
             _ => {
                 let seen = self.seen();
-                self.fault("R0015", format!("expected a value for `{}`, found {seen}", name.text), "no value", "an option is a number or a 'text'");
+                self.fault(
+                    "R0015",
+                    format!("expected a value for `{}`, found {seen}", name.text),
+                    "no value",
+                    "an option is a number or a 'text'",
+                );
                 return self.pass_item();
             }
         };

@@ -1,6 +1,9 @@
 //! Features: what stands in an aspect's parentheses, joined by `and`.
 
-#![expect(clippy::wildcard_enum_match_arm, reason = "a parser names the tokens that it can use; every other is a finding")]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a parser names the tokens that it can use; every other is a finding"
+)]
 
 use super::Parser;
 use crate::radl::lexer::{Kind, Token};
@@ -64,8 +67,17 @@ impl<'a> Parser<'a, '_> {
             }
             if any && wants_more.is_none() {
                 let seen = self.seen();
-                let help = if self.token.kind == Kind::Comma { "write `and` for the comma" } else { "put `and` between two features" };
-                self.fault("R0016", format!("expected `and` or `)`, found {seen}"), "features are joined by `and`", help);
+                let help = if self.token.kind == Kind::Comma {
+                    "write `and` for the comma"
+                } else {
+                    "put `and` between two features"
+                };
+                self.fault(
+                    "R0016",
+                    format!("expected `and` or `)`, found {seen}"),
+                    "features are joined by `and`",
+                    help,
+                );
                 if self.token.kind == Kind::Comma {
                     self.bump();
                     wants_more = None;
@@ -86,7 +98,13 @@ impl<'a> Parser<'a, '_> {
 
     fn dangling(&mut self, and: Token) {
         let span = self.span_of(and);
-        self.report.error("R0017", span, "`and` joins two features", "one of them is missing", "take this `and` away, or write the feature that it should join");
+        self.report.error(
+            "R0017",
+            span,
+            "`and` joins two features",
+            "one of them is missing",
+            "take this `and` away, or write the feature that it should join",
+        );
     }
 
     /// Passes over everything up to the `)` of a `(` that was read, without recursion.
@@ -115,7 +133,12 @@ impl<'a> Parser<'a, '_> {
                 self.number()
             } else {
                 let seen = self.seen();
-                self.fault("R0032", format!("expected the weight of `soft`, found {seen}"), "not a number", "write `soft 10 ( ... )`");
+                self.fault(
+                    "R0032",
+                    format!("expected the weight of `soft`, found {seen}"),
+                    "not a number",
+                    "write `soft 10 ( ... )`",
+                );
                 Number { digits: "0", unit: None, span: self.span_of(self.token) }
             };
             if self.token.kind != Kind::Open {
@@ -133,7 +156,12 @@ impl<'a> Parser<'a, '_> {
         let (value, start) = self.value(name, comparator);
         let span = self.lexer.span(start, self.previous_end.max(start));
         let whole = !matches!(value, Some(Value::Missing) | None);
-        let feature = Feature::Constraint { name, comparator: comparator.unwrap_or(Comparator::Equal), value: value.unwrap_or(Value::Missing), span };
+        let feature = Feature::Constraint {
+            name,
+            comparator: comparator.unwrap_or(Comparator::Equal),
+            value: value.unwrap_or(Value::Missing),
+            span,
+        };
         let fine = whole || self.resync();
         (Some(feature), fine)
     }
@@ -164,7 +192,12 @@ impl<'a> Parser<'a, '_> {
 
     fn no_open(&mut self, before: &str) {
         let seen = self.seen();
-        self.fault("R0028", format!("expected `(`, found {seen}"), "features belong here", format!("write `{before} ( name = 'value' )`"));
+        self.fault(
+            "R0028",
+            format!("expected `(`, found {seen}"),
+            "features belong here",
+            format!("write `{before} ( name = 'value' )`"),
+        );
     }
 
     /// The comparator: `None` when there is none, `Some(None)` when it is one of another language.
@@ -241,7 +274,11 @@ impl<'a> Parser<'a, '_> {
             _ => {
                 let seen = self.seen();
                 let help = if self.token.kind == Kind::Word {
-                    format!("a text stands between single quotes: {} = '{}'", name.text, self.slice(start, self.token.end))
+                    format!(
+                        "a text stands between single quotes: {} = '{}'",
+                        name.text,
+                        self.slice(start, self.token.end)
+                    )
                 } else {
                     "a value is a number with or without a unit, a 'text', or a list of texts".to_owned()
                 };
@@ -270,7 +307,12 @@ impl<'a> Parser<'a, '_> {
                 }
                 _ => {
                     let seen = self.seen();
-                    self.fault("R0020", format!("expected a 'text', found {seen}"), "a list holds texts", "write ['a', 'b']");
+                    self.fault(
+                        "R0020",
+                        format!("expected a 'text', found {seen}"),
+                        "a list holds texts",
+                        "write ['a', 'b']",
+                    );
                     self.leave_list();
                     return Value::Missing;
                 }
@@ -282,7 +324,13 @@ impl<'a> Parser<'a, '_> {
                 let seen = self.seen();
                 let span = self.span_of(open);
                 self.broken = true;
-                self.report.error("R0020", span, "this list is never closed", "opened here", format!("put `]` or `,` before {seen}"));
+                self.report.error(
+                    "R0020",
+                    span,
+                    "this list is never closed",
+                    "opened here",
+                    format!("put `]` or `,` before {seen}"),
+                );
                 self.leave_list();
                 return Value::Missing;
             }

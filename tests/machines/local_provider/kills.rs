@@ -19,10 +19,7 @@ async fn a_machine_is_its_cgroup_whatever_is_killed() {
     let spec = site.spec("w1", 11);
     site.local.create(spec.clone()).await.unwrap();
     site.local.power_on("w1").await.unwrap();
-    let boot = site.says(
-        &spec,
-        "cat /proc/sys/kernel/random/boot_id; stat -c %Y /proc/1",
-    );
+    let boot = site.says(&spec, "cat /proc/sys/kernel/random/boot_id; stat -c %Y /proc/1");
 
     // systemd-nspawn dies; the machine does not, and is still seen, also by somebody who opens the folder anew.
     let seen = site.local.see("w1").await.unwrap();
@@ -36,13 +33,7 @@ async fn a_machine_is_its_cgroup_whatever_is_killed() {
     assert_eq!(other.power("w1").await.unwrap(), Power::On);
     other.power_on("w1").await.expect("on is on: it is adopted");
     assert_eq!(other.see("w1").await.unwrap().init, seen.init);
-    assert_eq!(
-        site.says(
-            &spec,
-            "cat /proc/sys/kernel/random/boot_id; stat -c %Y /proc/1"
-        ),
-        boot
-    );
+    assert_eq!(site.says(&spec, "cat /proc/sys/kernel/random/boot_id; stat -c %Y /proc/1"), boot);
     other.power_off("w1", Off::Graceful).await.unwrap();
     assert_eq!(other.power("w1").await.unwrap(), Power::Off);
 
@@ -64,36 +55,23 @@ async fn a_machine_is_its_cgroup_whatever_is_killed() {
         if now.init.is_some() && now.init != seen.init {
             break;
         }
-        assert!(
-            began.elapsed() < Duration::from_mins(1),
-            "it did not come back"
-        );
+        assert!(began.elapsed() < Duration::from_mins(1), "it did not come back");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    site.local
-        .power_off("w1", Off::Graceful)
-        .await
-        .expect("right after a reboot, too");
+    site.local.power_off("w1", Off::Graceful).await.expect("right after a reboot, too");
     assert_eq!(site.power("w1").await, Power::Off);
 
     // Something in the cgroup that is no machine: neither off nor to be started over.
     site.local.power_on("w1").await.unwrap();
     site.local.power_off("w1", Off::Hard).await.unwrap();
-    let group = if Path::new("/sys/fs/cgroup/pids").exists() {
-        "/sys/fs/cgroup/pids"
-    } else {
-        "/sys/fs/cgroup"
-    };
+    let group = if Path::new("/sys/fs/cgroup/pids").exists() { "/sys/fs/cgroup/pids" } else { "/sys/fs/cgroup" };
     let group = Path::new(group).join("mareatb-local/w1");
     std::fs::create_dir_all(&group).unwrap();
     let mut stray = Command::new("sleep").arg("1000").spawn().unwrap();
     std::fs::write(group.join("cgroup.procs"), stray.id().to_string()).unwrap();
     assert_eq!(site.power("w1").await, Power::On);
     let error = site.local.power_on("w1").await.unwrap_err().to_string();
-    assert!(
-        error.contains("fenced") && error.contains(&stray.id().to_string()),
-        "{error}"
-    );
+    assert!(error.contains("fenced") && error.contains(&stray.id().to_string()), "{error}");
     let gone = tokio::task::spawn_blocking(move || stray.wait());
     site.local.power_off("w1", Off::Hard).await.unwrap();
     assert!(!gone.await.unwrap().unwrap().success());
@@ -153,27 +131,13 @@ async fn whoever_switches_may_be_killed_at_any_moment() {
     assert_eq!(site.power("w1").await, Power::Off);
     for delay in [10, 30, 50, 70, 100, 200, 600] {
         killed_after("on", delay);
-        site.local
-            .power_on("w1")
-            .await
-            .unwrap_or_else(|e| panic!("on, killed after {delay} ms: {e}"));
+        site.local.power_on("w1").await.unwrap_or_else(|e| panic!("on, killed after {delay} ms: {e}"));
         site.says(&spec, "systemctl is-active marea-local");
         let seen = site.local.see("w1").await.unwrap();
-        assert_eq!(
-            nspawn(seen.processes).len(),
-            1,
-            "on, killed after {delay} ms: one machine"
-        );
+        assert_eq!(nspawn(seen.processes).len(), 1, "on, killed after {delay} ms: one machine");
         killed_after("off", delay);
-        site.local
-            .power_off("w1", Off::Graceful)
-            .await
-            .unwrap_or_else(|e| panic!("off, killed after {delay} ms: {e}"));
-        assert_eq!(
-            site.power("w1").await,
-            Power::Off,
-            "off, killed after {delay} ms"
-        );
+        site.local.power_off("w1", Off::Graceful).await.unwrap_or_else(|e| panic!("off, killed after {delay} ms: {e}"));
+        assert_eq!(site.power("w1").await, Power::Off, "off, killed after {delay} ms");
     }
     site.local.destroy_all().await.unwrap();
     assert_eq!(site.traces(), Vec::<String>::new());
@@ -192,17 +156,10 @@ async fn ten_power_cycles_all_come_back_fit() {
         site.local.power_on("w1").await.unwrap();
         // Every other time in the middle of the boot, when nobody inside may hear a word yet.
         if cycle % 2 == 0 {
-            assert_eq!(
-                site.says(&spec, "systemctl is-active marea-local"),
-                "active"
-            );
+            assert_eq!(site.says(&spec, "systemctl is-active marea-local"), "active");
             boots.insert(site.local.see("w1").await.unwrap().init);
         }
-        let how = if cycle % 4 < 2 {
-            Off::Graceful
-        } else {
-            Off::Hard
-        };
+        let how = if cycle % 4 < 2 { Off::Graceful } else { Off::Hard };
         site.local.power_off("w1", how).await.unwrap();
         assert_eq!(site.power("w1").await, Power::Off, "cycle {cycle}");
     }

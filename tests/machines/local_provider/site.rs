@@ -27,11 +27,7 @@ pub(super) fn site(scope: &str, third: u8) -> Option<Site> {
     }
     // Not below /tmp, which systemd-nspawn treats as its own.
     let state = PathBuf::from(format!("/var/lib/{scope}-test"));
-    let settings = Settings {
-        scope: scope.to_owned(),
-        subnet: format!("10.78.{third}.0/24"),
-        ..Settings::new(&state)
-    };
+    let settings = Settings { scope: scope.to_owned(), subnet: format!("10.78.{third}.0/24"), ..Settings::new(&state) };
     remove(&settings);
     let local = LocalProvider::open(settings.clone()).unwrap();
     Some(Site { settings, local })
@@ -41,18 +37,10 @@ pub(super) fn site(scope: &str, third: u8) -> Option<Site> {
 fn remove(settings: &Settings) {
     let settings = settings.clone();
     let removal = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async { LocalProvider::open(settings.clone())?.destroy_all().await })?;
         std::fs::remove_dir(&settings.state)
-            .or_else(|e| {
-                if settings.state.exists() {
-                    Err(e)
-                } else {
-                    Ok(())
-                }
-            })
+            .or_else(|e| if settings.state.exists() { Err(e) } else { Ok(()) })
             .unwrap();
         Ok::<_, LocalError>(())
     };
@@ -70,19 +58,8 @@ impl Drop for Site {
 
 impl Site {
     pub(super) fn spec(&self, name: &str, host: u8) -> MachineSpec {
-        let address = self
-            .settings
-            .subnet
-            .replace("0/24", &host.to_string())
-            .parse()
-            .unwrap();
-        MachineSpec {
-            name: name.to_owned(),
-            address,
-            cpus: 1,
-            memory: 1 << 30,
-            bundle: None,
-        }
+        let address = self.settings.subnet.replace("0/24", &host.to_string()).parse().unwrap();
+        MachineSpec { name: name.to_owned(), address, cpus: 1, memory: 1 << 30, bundle: None }
     }
 
     /// Runs a command in a machine, strictly checked, and waits until its SSH answers.
@@ -90,19 +67,9 @@ impl Site {
         let began = clock::monotonic();
         loop {
             let output = Command::new("ssh")
-                .args([
-                    "-o",
-                    "BatchMode=yes",
-                    "-o",
-                    "ConnectTimeout=3",
-                    "-o",
-                    "StrictHostKeyChecking=yes",
-                ])
+                .args(["-o", "BatchMode=yes", "-o", "ConnectTimeout=3", "-o", "StrictHostKeyChecking=yes"])
                 .args(["-o", "GlobalKnownHostsFile=/dev/null", "-o"])
-                .arg(format!(
-                    "UserKnownHostsFile={}",
-                    self.local.known_hosts().display()
-                ))
+                .arg(format!("UserKnownHostsFile={}", self.local.known_hosts().display()))
                 .arg("-i")
                 .arg(self.local.ssh_key())
                 .arg(format!("root@{}", spec.address))
@@ -118,16 +85,9 @@ impl Site {
 
     pub(super) fn says(&self, spec: &MachineSpec, command: &str) -> String {
         let output = self.ssh(spec, command);
-        let console = || {
-            std::fs::read(self.local.console(&spec.name))
-                .map(|b| String::from_utf8_lossy(&b).into_owned())
-        };
-        assert!(
-            output.status.success(),
-            "`{command}` on {}: {output:?}\n{:?}",
-            spec.name,
-            console()
-        );
+        let console =
+            || std::fs::read(self.local.console(&spec.name)).map(|b| String::from_utf8_lossy(&b).into_owned());
+        assert!(output.status.success(), "`{command}` on {}: {output:?}\n{:?}", spec.name, console());
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
@@ -139,10 +99,8 @@ impl Site {
     pub(super) fn traces(&self) -> Vec<String> {
         let scope = &self.settings.scope;
         let mut traces = Vec::new();
-        for line in std::fs::read_to_string("/proc/mounts")
-            .unwrap()
-            .lines()
-            .filter(|line| line.contains(scope.as_str()))
+        for line in
+            std::fs::read_to_string("/proc/mounts").unwrap().lines().filter(|line| line.contains(scope.as_str()))
         {
             traces.push(format!("mount {line}"));
         }
@@ -152,10 +110,7 @@ impl Site {
                 .map(|e| e.unwrap().file_name().into_string().unwrap())
                 .collect::<Vec<_>>()
         };
-        for link in names("/sys/class/net")
-            .iter()
-            .filter(|link| link.contains(scope.as_str()))
-        {
+        for link in names("/sys/class/net").iter().filter(|link| link.contains(scope.as_str())) {
             traces.push(format!("link {link}"));
         }
         for hierarchy in names("/sys/fs/cgroup") {
@@ -164,10 +119,7 @@ impl Site {
                 traces.push(format!("cgroup {group}"));
             }
         }
-        for pid in names("/proc")
-            .iter()
-            .filter(|name| name.parse::<u32>().is_ok())
-        {
+        for pid in names("/proc").iter().filter(|name| name.parse::<u32>().is_ok()) {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
             let line = String::from_utf8_lossy(&line).replace('\0', " ");
@@ -183,11 +135,7 @@ impl Site {
             }
         }
         if self.settings.state.exists() {
-            traces.extend(
-                names(self.settings.state.to_str().unwrap())
-                    .iter()
-                    .map(|name| format!("file {name}")),
-            );
+            traces.extend(names(self.settings.state.to_str().unwrap()).iter().map(|name| format!("file {name}")));
         }
         traces
     }
@@ -200,8 +148,7 @@ pub(super) fn kill(pid: u32) {
 
 pub(super) fn nspawn(processes: impl IntoIterator<Item = u32>) -> Vec<u32> {
     let named = |pid: &u32| {
-        std::fs::read_to_string(format!("/proc/{pid}/comm"))
-            .is_ok_and(|name| name.trim() == "systemd-nspawn")
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "systemd-nspawn")
     };
     processes.into_iter().filter(named).collect()
 }

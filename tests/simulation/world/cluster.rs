@@ -77,7 +77,11 @@ impl World {
         pod.phase = Phase::Running;
         pod.affinity = Some(vec![Term {
             labels: vec![],
-            fields: vec![Requirement { key: "metadata.name".into(), operator: Operator::In, values: vec![machine.into()] }],
+            fields: vec![Requirement {
+                key: "metadata.name".into(),
+                operator: Operator::In,
+                values: vec![machine.into()],
+            }],
         }]);
         self.put_pod(pod);
     }
@@ -99,7 +103,9 @@ impl World {
     /// The live pods with work on a node.
     pub(crate) fn on_node(&self, machine: &str) -> Vec<Pod> {
         let live = |pod: &&Pod| {
-            pod.node.as_deref() == Some(machine) && pod.phase != Phase::Succeeded && !matches!(pod.owner, Owner::DaemonSet(_))
+            pod.node.as_deref() == Some(machine)
+                && pod.phase != Phase::Succeeded
+                && !matches!(pod.owner, Owner::DaemonSet(_))
         };
         self.pods.values().filter(live).cloned().collect()
     }
@@ -192,11 +198,15 @@ impl World {
             self.stir();
             return;
         }
-        let waiting: Vec<Pod> = self.pods.values().filter(|pod| pod.node.is_none() && pod.phase == Phase::Pending).cloned().collect();
+        let waiting: Vec<Pod> =
+            self.pods.values().filter(|pod| pod.node.is_none() && pod.phase == Phase::Pending).cloned().collect();
         let takes = self.nodes.values().filter(|node| node.ready && !node.cordoned).cloned();
         let mut nodes: Vec<(Node, Vec<Pod>)> = takes.map(|node| (node.clone(), self.on_node(&node.name))).collect();
         for mut pod in waiting {
-            let fitting = nodes.iter().enumerate().filter(|(_, (node, on_it))| crate::check::fits(&pod, node.name == "front", &node.shape, on_it.iter()));
+            let fitting = nodes
+                .iter()
+                .enumerate()
+                .filter(|(_, (node, on_it))| crate::check::fits(&pod, node.name == "front", &node.shape, on_it.iter()));
             let fits: Vec<usize> = fitting.map(|(index, _)| index).collect();
             if fits.is_empty() {
                 if !pod.unschedulable {
@@ -233,7 +243,10 @@ impl World {
         if self.api_up {
             let at = (self.now + self.rng.range(1, 900)).max(self.stream_at[usize::from(pods)] + 1);
             self.stream_at[usize::from(pods)] = at;
-            self.after(at - self.now, Happens::Deliver { stream: Some(self.stream), epoch: None, event: Box::new(event) });
+            self.after(
+                at - self.now,
+                Happens::Deliver { stream: Some(self.stream), epoch: None, event: Box::new(event) },
+            );
         }
     }
 }

@@ -85,7 +85,11 @@ impl World {
         let (boot, lemon) = (real.boot, real.lemon);
         let machine = machine.to_owned();
         if !lemon && (!never || self.calm) {
-            let delay = if slow && !self.calm { boot_timeout + self.rng.range(-60, 60) * SECOND } else { self.rng.range(5, 80) * SECOND };
+            let delay = if slow && !self.calm {
+                boot_timeout + self.rng.range(-60, 60) * SECOND
+            } else {
+                self.rng.range(5, 80) * SECOND
+            };
             self.after(delay, Happens::Booted { machine: machine.clone(), boot });
         }
         if dies {
