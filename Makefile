@@ -4,17 +4,29 @@ CARGO ?= cargo
 MAREA := target/release/marea
 # Debian packages that the machine itself needs; the machines that Marea makes have their own.
 PACKAGES := systemd-container mmdebstrap openssh-client iproute2 zstd
+# An sshd for the tests of SSH, which start their own on loopback; installing it starts none.
+TEST_PACKAGES := openssh-server
 
-.PHONY: build setup bundle demo test lint bench clean-demo
+.PHONY: build setup setup-test bundle demo test lint bench clean-demo
 
 build: ## the program
 	$(CARGO) build --release
 
 setup: ## what the machine must have (Debian; needs root, installs only what is missing)
-	@missing=; for p in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
-	[ -z "$$missing" ] && exit 0; \
-	[ "$$(id -u)" = 0 ] || { echo "marea: not root, so these packages are not installed:$$missing" >&2; exit 0; }; \
-	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
+	@$(call install,$(PACKAGES))
+
+setup-test: setup
+	@$(call install,$(TEST_PACKAGES))
+
+# No service is started by an installation: /usr/sbin/policy-rc.d says so while it runs, unless the machine has its own.
+define install
+missing=; for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+[ -z "$$missing" ] && exit 0; \
+[ "$$(id -u)" = 0 ] || { echo "marea: not root, so these packages are not installed:$$missing" >&2; exit 0; }; \
+policy=/usr/sbin/policy-rc.d; \
+[ -e $$policy ] || { printf '#!/bin/sh\nexit 101\n' > $$policy; chmod 755 $$policy; trap 'rm -f '$$policy EXIT; }; \
+apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+endef
 
 bundle: build setup ## binaries and images, pinned, cached by content
 	$(MAREA) bundle build
@@ -25,7 +37,7 @@ demo: bundle ## from nothing to a pod on a machine that was off, and that machin
 clean-demo: ## remove all that the demo made
 	tests/demo.sh down
 
-test: setup ## every test; those that need root say so when they are skipped
+test: setup-test ## every test; those that need root say so when they are skipped
 	$(CARGO) test --no-fail-fast
 
 lint: ## format, lints, docs

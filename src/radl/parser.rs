@@ -325,16 +325,14 @@ impl<'a> Parser<'a, '_> {
                     let token = self.bump();
                     let whole = self.slice(token.start, token.end);
                     let inner = whole.strip_prefix("@begin").unwrap_or(whole);
-                    match inner.strip_suffix("@end") {
-                        // An indented `@end` was reported; the white space before it is no part of the recipe.
-                        Some(inner) => body = Body::Recipe(inner.trim_end_matches([' ', '\t'])),
-                        None => {
-                            self.broken = true;
-                            self.sentences.push(Sentence::Configure(Configure { id, body }));
-                            self.pass_sentence();
-                            return;
-                        }
-                    }
+                    let Some(inner) = inner.strip_suffix("@end") else {
+                        self.broken = true;
+                        self.sentences.push(Sentence::Configure(Configure { id, body }));
+                        self.pass_sentence();
+                        return;
+                    };
+                    // An indented `@end` was reported; the white space before it is no part of the recipe.
+                    body = Body::Recipe(inner.trim_end_matches([' ', '\t']));
                     if !matches!(self.token.kind, Kind::Close | Kind::End) && !self.at_sentence() {
                         let seen = self.seen();
                         self.fault(

@@ -155,7 +155,6 @@ impl Bench {
                 list_limit: Duration::from_millis(500),
                 retry_first: Duration::from_millis(20),
                 retry_most: Duration::from_millis(100),
-                ..Timing::default()
             },
             observe_every: Duration::from_millis(500),
         }

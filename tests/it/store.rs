@@ -128,7 +128,6 @@ fn a_full_disk_refuses_the_whole_batch_and_what_was_there_stays() {
 
 /// Run by the test below in a process of its own: appends for ever and says how far it came.
 #[test]
-#[ignore = "the writer that `every_line_that_was_reported_survives_kill_9` kills"]
 fn writer() {
     use std::io::Write as _;
     let Ok(directory) = std::env::var("MAREA_TEST_JOURNAL") else { return };
@@ -151,7 +150,7 @@ fn every_line_that_was_reported_survives_kill_9() {
     let mut reported = 0;
     for round in 1..=4_usize {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "store::writer", "--ignored", "--nocapture"])
+            .args(["--exact", "store::writer", "--nocapture"])
             .env("MAREA_TEST_JOURNAL", directory.path())
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::piped())
