@@ -33,7 +33,11 @@ impl Sshd {
         let program = PathBuf::from(std::env::var("MAREA_SSHD").unwrap_or_else(|_| "/usr/sbin/sshd".to_owned()));
         let possible = program.exists() && rustix::process::geteuid().is_root();
         if !possible {
-            assert!(std::env::var("CI").is_err(), "{test} must not be skipped: it needs root and {}", program.display());
+            assert!(
+                std::env::var("CI").is_err(),
+                "{test} must not be skipped: it needs root and {}",
+                program.display()
+            );
             eprintln!("skipped {test}: it needs root and {}", program.display());
             return None;
         }

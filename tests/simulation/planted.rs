@@ -53,7 +53,9 @@ impl Planted {
             (Self::ActsOnStaleLists, Event::WatchLost { .. }) => return None,
             (Self::IgnoresDemand, Event::PodApplied { pod }) => pod.unschedulable = false,
             (Self::IgnoresDemand, Event::PodsListed { pods }) => {
-                pods.iter_mut().for_each(|pod| pod.unschedulable = false);
+                for pod in pods.iter_mut() {
+                    pod.unschedulable = false;
+                }
             }
             (Self::IgnoresPods, Event::PodApplied { pod }) if pod.node.is_some() => pod.node = Some("elsewhere".into()),
             (Self::WakesForWhatDoesNotFit, Event::PodApplied { pod }) if pod.node.is_none() => {
