@@ -12,6 +12,7 @@ use crate::bootstrap::folder::Folder;
 use crate::bootstrap::plan::{BundleIndex, Piece, Plan, PlanError, plan};
 use crate::bootstrap::progress::Progress;
 use crate::bootstrap::{Bootstrap, Report};
+use crate::bundle::build::{Line, read_index};
 use crate::config::{Loaded, ProviderKind};
 use crate::model::cluster::ClusterSpec;
 use crate::model::machine::Machine;
@@ -256,22 +257,12 @@ fn specification(templates: &[PathBuf], sources: &Sources) -> anyhow::Result<Clu
     loaded.spec.context("the document describes no cluster")
 }
 
-/// What the bundle holds, from its list: `PATH SHA256 BYTES [VERSION [IMAGE REFERENCE]]` a line.
+/// What the bundle holds, as a plan needs it.
 fn index(bundle: &Path) -> anyhow::Result<BundleIndex> {
-    let path = bundle.join("index.txt");
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("there is no bundle: {}; run `marea bundle build`", path.display()))?;
+    let lines = read_index(bundle).context("there is no bundle: run `marea bundle build`")?;
     let mut index = BundleIndex::default();
-    for line in text.lines() {
-        let mut words = line.split_whitespace().map(str::to_owned);
-        let mut next = || words.next().unwrap_or_default();
-        let piece = Piece {
-            path: next(),
-            sha256: next(),
-            size: next().parse().unwrap_or(0),
-            version: next(),
-            reference: next(),
-        };
+    for Line { path, sha256, size, version, reference } in lines {
+        let piece = Piece { path, sha256, size, version, reference };
         if let Some(name) = piece.path.strip_prefix("bin/") {
             index.programs.insert(name.to_owned(), piece);
         } else if let Some(name) = piece.path.strip_prefix("images/") {

@@ -14,6 +14,7 @@
 )]
 
 mod bundle;
+mod cli;
 mod command_provider;
 mod daemon;
 mod fake_api;
