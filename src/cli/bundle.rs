@@ -32,7 +32,7 @@ pub enum BundleOrder {
         /// Where programs come from.
         #[arg(long, value_enum, default_value_t = Source::Auto)]
         from: Source,
-        /// A mirror that keeps the paths of the official addresses, such as https://mirror.example.org/k8s.
+        /// A mirror that keeps the paths of the official addresses, such as <https://mirror.example.org/k8s>.
         /// Proxies are taken from the environment.
         #[arg(long, value_name = "URL", env = "MAREA_MIRROR")]
         mirror: Option<String>,
