@@ -14,6 +14,7 @@ pub mod journal;
 pub mod log;
 pub mod machine;
 pub mod power;
+pub mod providers;
 pub mod run;
 pub mod socket;
 pub mod status;

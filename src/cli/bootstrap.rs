@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
+use super::providers;
 use crate::bootstrap::folder::Folder;
 use crate::bootstrap::plan::{BundleIndex, Piece, Plan, PlanError, plan};
 use crate::bootstrap::progress::Progress;
@@ -17,8 +18,8 @@ use crate::config::{Loaded, ProviderKind};
 use crate::model::cluster::ClusterSpec;
 use crate::model::machine::Machine;
 use crate::provider::Provider;
-use crate::provider::command::{CommandProvider, Commands};
-use crate::provider::local::{LocalProvider, MachineSpec, Settings};
+
+use crate::provider::local::MachineSpec;
 use crate::radl;
 use crate::recipe::{Sources, embedded};
 use crate::remote::Access;
@@ -185,11 +186,7 @@ async fn provider(
     let control = if control.as_os_str().len() > 60 { PathBuf::from("/run/marea") } else { control };
     match config.config.provider {
         ProviderKind::Local => {
-            let local = &config.config.local;
-            let settings =
-                Settings { scope: local.scope.clone(), subnet: local.subnet.clone(), ..Settings::new(folder.path()) };
-            let provider = LocalProvider::open(settings)?;
-            provider.check_computer()?;
+            let provider = providers::local(config, folder.path())?;
             progress.say("local", "root file system");
             provider.ensure_base(|step| drop(writeln!(std::io::stderr(), "local: {step}"))).await?;
             let mut specs = Vec::new();
@@ -215,18 +212,7 @@ async fn provider(
             Ok((Arc::new(provider), access))
         }
         ProviderKind::Command => {
-            let commands = config.config.machines.iter().map(|m| {
-                let timeout = m.timeout.map_or(60, |t| u64::try_from(t.0 / 1000).unwrap_or(60));
-                let commands = Commands {
-                    on: m.on.clone(),
-                    off: m.off.clone(),
-                    off_hard: m.off_hard.clone(),
-                    status: m.status.clone(),
-                    timeout,
-                };
-                (m.name.get_ref().clone(), commands)
-            });
-            let provider = CommandProvider::new(commands.collect()).map_err(wrong)?;
+            let provider = providers::command(config).map_err(wrong)?;
             let access = Access {
                 key: config.config.ssh.key.clone(),
                 known_hosts: folder.path().join("known_hosts"),
@@ -262,7 +248,7 @@ fn index(bundle: &Path) -> anyhow::Result<BundleIndex> {
     let lines = read_index(bundle).context("there is no bundle: run `marea bundle build`")?;
     let mut index = BundleIndex::default();
     for Line { path, sha256, size, version, reference } in lines {
-        let piece = Piece { path, sha256, size, version, reference };
+        let piece = Piece { path, sha256, size, reference, version };
         if let Some(name) = piece.path.strip_prefix("bin/") {
             index.programs.insert(name.to_owned(), piece);
         } else if let Some(name) = piece.path.strip_prefix("images/") {

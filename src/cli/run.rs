@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use serde::Deserialize;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::providers;
 use crate::config::{Loaded, ProviderKind};
 use crate::daemon::{self, Settings};
 use crate::executor::Limits;
@@ -17,8 +18,6 @@ use crate::kubernetes::{client, watch::Timing};
 use crate::model::cluster::ClusterSpec;
 use crate::model::machine::Machine;
 use crate::provider::Provider;
-use crate::provider::command::{CommandProvider, Commands};
-use crate::provider::local::{LocalProvider, Settings as LocalSettings};
 
 /// Be the daemon: power machines with the work.
 #[derive(Debug, clap::Args)]
@@ -66,7 +65,10 @@ pub async fn run(args: RunArgs, state: &Path) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     };
-    let provider = provider(&config, state)?;
+    let provider: Arc<dyn Provider> = match config.config.provider {
+        ProviderKind::Local => Arc::new(providers::local(&config, state)?),
+        ProviderKind::Command => Arc::new(providers::command(&config).map_err(anyhow::Error::msg)?),
+    };
     let client = client::connect(&state.join("kubeconfig")).await?;
     let settings = Settings {
         state: state.to_owned(),
@@ -85,35 +87,4 @@ pub async fn run(args: RunArgs, state: &Path) -> anyhow::Result<ExitCode> {
     };
     daemon::run(settings, provider, client, stop).await?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn provider(config: &Loaded, state: &Path) -> anyhow::Result<Arc<dyn Provider>> {
-    match config.config.provider {
-        ProviderKind::Local => {
-            let local = &config.config.local;
-            let provider = LocalProvider::open(LocalSettings {
-                scope: local.scope.clone(),
-                subnet: local.subnet.clone(),
-                ..LocalSettings::new(state)
-            })?;
-            provider.check_computer()?;
-            Ok(Arc::new(provider))
-        }
-        ProviderKind::Command => {
-            let commands = config.config.machines.iter().map(|m| {
-                let timeout = m.timeout.map_or(60, |t| u64::try_from(t.0 / 1000).unwrap_or(60));
-                (
-                    m.name.get_ref().clone(),
-                    Commands {
-                        on: m.on.clone(),
-                        off: m.off.clone(),
-                        off_hard: m.off_hard.clone(),
-                        status: m.status.clone(),
-                        timeout,
-                    },
-                )
-            });
-            Ok(Arc::new(CommandProvider::new(commands.collect()).map_err(anyhow::Error::msg)?))
-        }
-    }
 }
