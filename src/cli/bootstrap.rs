@@ -18,7 +18,6 @@ use crate::config::{Loaded, ProviderKind};
 use crate::model::cluster::ClusterSpec;
 use crate::model::machine::Machine;
 use crate::provider::Provider;
-
 use crate::provider::local::MachineSpec;
 use crate::radl;
 use crate::recipe::{Sources, embedded};
