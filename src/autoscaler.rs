@@ -4,11 +4,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::fact::{Fact, FactId};
 use crate::model::machine::{Machine, Off, Power};
 use crate::model::node::Node;
 use crate::model::pod::{Pod, PodId};
 
 /// Something that happened.
+#[expect(clippy::large_enum_variant, reason = "most events are pods, and each is moved but a few times")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
@@ -50,6 +52,21 @@ pub enum Event {
     NodeGone {
         /// Which one.
         name: String,
+    },
+    /// All facts there are, after a (re)list: they come before the pods that are judged by them.
+    FactsListed {
+        /// All of them.
+        facts: Vec<Fact>,
+    },
+    /// A fact is new or changed.
+    FactApplied {
+        /// As it is now.
+        fact: Fact,
+    },
+    /// A fact is gone.
+    FactGone {
+        /// Which one.
+        id: FactId,
     },
     /// The API server or a watch is out of reach: nothing may be powered off until both lists are fresh again.
     WatchLost {

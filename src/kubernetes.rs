@@ -2,8 +2,10 @@
 //! once, so that no kube type is seen above this floor.
 
 pub mod client;
+mod constraints;
 pub mod convert;
 pub mod drain;
+pub mod facts;
 pub mod requests;
 pub mod watch;
 

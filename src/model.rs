@@ -1,7 +1,9 @@
 //! The model: plain data that every other floor speaks in. No kube type, no clock, no I/O.
 
 pub mod cluster;
+pub mod fact;
 pub mod machine;
 pub mod node;
 pub mod pod;
 pub mod resources;
+pub mod selector;

@@ -7,6 +7,7 @@ use super::policy::Policy;
 use super::state::{Phase, State, Tracked, Wish, after, doubled};
 use super::view::sample;
 use super::{Event, Request, What};
+use crate::model::fact::Facts;
 use crate::model::machine::{Machine, Off, Power, Role};
 use crate::model::pod::{Owner, Pod};
 
@@ -38,6 +39,9 @@ pub(super) fn fold(state: &mut State, now: Timestamp, event: Event) {
         Event::NodeGone { name } => {
             state.nodes.remove(&name);
         }
+        Event::FactsListed { facts } => state.facts = facts.into_iter().collect(),
+        Event::FactApplied { fact } => state.facts.apply(fact),
+        Event::FactGone { id } => state.facts.remove(&id),
         Event::WatchLost { reason } => {
             state.pods_fresh = false;
             state.nodes_fresh = false;
@@ -95,6 +99,7 @@ fn started(state: &mut State, now: Timestamp, machines: Vec<Machine>, policy: Po
     state.policy = policy;
     state.pods.clear();
     state.nodes.clear();
+    state.facts = Facts::default();
     state.pods_fresh = false;
     state.nodes_fresh = false;
     state.lost = None;

@@ -7,6 +7,7 @@ use super::policy::Policy;
 use super::state::{InFlight, Phase, State, Tracked, Wish, after};
 use super::view::{Load, View};
 use super::{Action, What};
+use crate::model::fact::NodeDrivers;
 use crate::model::machine::{Off, Role};
 use crate::model::node::Node;
 
@@ -17,15 +18,17 @@ struct Sight<'a> {
     fresh: bool,
     nodes_fresh: bool,
     node: Option<&'a Node>,
+    drivers: Option<&'a NodeDrivers>,
     load: &'a Load,
 }
 
 /// Moves every machine on as far as time and what is seen allow.
 pub(super) fn advance(state: &mut State, view: &View, now: Timestamp) {
     let (fresh, nodes_fresh) = (state.fresh(), state.nodes_fresh);
-    let State { machines, policy, nodes, .. } = state;
+    let State { machines, policy, nodes, facts, .. } = state;
     for (name, tracked) in machines {
-        let sight = Sight { policy, now, fresh, nodes_fresh, node: nodes.get(name), load: view.load(name) };
+        let (node, drivers) = (nodes.get(name), facts.node_drivers.get(name));
+        let sight = Sight { policy, now, fresh, nodes_fresh, node, drivers, load: view.load(name) };
         if tracked.in_flight.as_ref().is_some_and(|flight| now >= after(flight.since, policy.lost_ms)) {
             tracked.in_flight = None;
             tracked.trouble = Some("an action had no outcome and was given up".to_owned());
@@ -241,10 +244,14 @@ fn remember(tracked: &mut Tracked, sight: &Sight<'_>) {
     }
     let mut shape = node.shape.clone();
     shape.seen = true;
-    // A device plugin registers after kubelet: until it must have, its devices are taken as coming.
+    shape.drivers = sight.drivers.map(|drivers| drivers.limits.clone()).unwrap_or_default();
+    // Device plugins and CSI drivers register after kubelet: until they must have, theirs is taken as coming.
     if sight.now < after(tracked.since, sight.policy.boot_timeout_ms) {
         for (name, amount) in &tracked.machine.shape.allocatable.extended {
             shape.allocatable.extended.entry(name.clone()).or_insert(*amount);
+        }
+        for (name, limit) in &tracked.machine.shape.drivers {
+            shape.drivers.entry(name.clone()).or_insert(*limit);
         }
     }
     if tracked.machine.shape != shape {

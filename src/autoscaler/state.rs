@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::What;
 use super::policy::Policy;
+use crate::model::fact::Facts;
 use crate::model::machine::{Machine, Off, Power, Role};
 use crate::model::node::Node;
 use crate::model::pod::{Pod, PodId};
@@ -23,6 +24,9 @@ pub struct State {
     pub pods: BTreeMap<PodId, Pod>,
     /// The nodes as last seen.
     pub nodes: BTreeMap<String, Node>,
+    /// What scheduling asks for besides them, as last seen.
+    #[serde(default)]
+    pub facts: Facts,
     /// The pods were listed and their watch has not been lost since.
     pub pods_fresh: bool,
     /// The nodes likewise.

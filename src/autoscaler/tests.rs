@@ -63,7 +63,7 @@ fn pod(name: &str, cpu: u64) -> Pod {
         tolerations: vec![],
         host_ports: vec![],
         priority: 0,
-        not_judged: vec![],
+        ..Pod::default()
     }
 }
 
@@ -126,6 +126,7 @@ impl Rig {
             heartbeat: Some(time(self.now)),
             cordoned: false,
             cordoned_by_us: false,
+            transient: vec![],
             shape: self.machines.iter().find(|one| one.name == name).unwrap().shape.clone(),
         }
     }

@@ -161,7 +161,7 @@ fn shape(node: &Value) -> Shape {
     let labels = node["metadata"]["labels"].as_object().into_iter().flatten();
     let labels = labels.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect();
     let taints = node["spec"]["taints"].as_array().into_iter().flatten().filter_map(taint).collect();
-    Shape { allocatable, labels, taints, seen: true }
+    Shape { allocatable, labels, taints, seen: true, ..Shape::default() }
 }
 
 fn taint(taint: &Value) -> Option<Taint> {

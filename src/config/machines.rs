@@ -109,5 +109,5 @@ fn shape(pool: &Pool) -> Shape {
         pods: 110,
         extended: pool.extended.clone(),
     };
-    Shape { allocatable, labels, taints: pool.taints.clone(), seen: false }
+    Shape { allocatable, labels, taints: pool.taints.clone(), ..Shape::default() }
 }

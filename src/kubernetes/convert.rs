@@ -1,19 +1,24 @@
 //! Conversion: the API server's Pod and Node into the model's. What decides is kept, the rest is dropped
 //! here, so that ten thousand pods cost megabytes and not hundreds of them.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{self as api, NodeSelectorRequirement};
+use k8s_openapi::api::core::v1 as api;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::CORDONED;
+use super::constraints::{affinity, apart, claims, disks, near, not_judged, spread};
 use super::requests::{amounts, is_sidecar, of_pod};
 use crate::model::node::{Effect, Node, Shape, Taint};
-use crate::model::pod::{HostPort, Operator, Owner, Phase, Pod, PodId, Requirement, Term, Toleration};
+use crate::model::pod::{HostPort, Owner, Phase, Pod, PodId, Toleration};
 use crate::model::resources::Resources;
 
 /// Taints under this prefix come and go with a node's health (`not-ready`, `unschedulable`, pressure):
 /// a machine that is switched on again starts without them.
 const LIFECYCLE: &str = "node.kubernetes.io/";
+/// The taint of a cordoned node, which says the same as `spec.unschedulable`.
+const CORDON: &str = "node.kubernetes.io/unschedulable";
 
 /// Turns a pod into the model's.
 pub fn pod(object: &api::Pod) -> Pod {
@@ -50,6 +55,14 @@ pub fn pod(object: &api::Pod) -> Pod {
         tolerations: spec.tolerations.as_deref().unwrap_or_default().iter().filter_map(toleration).collect(),
         host_ports: host_ports(&spec),
         priority: spec.priority.unwrap_or_default(),
+        labels: meta.labels.clone().unwrap_or_default(),
+        spread: spread(&spec, meta),
+        pod_affinity: near(&spec, meta),
+        pod_anti_affinity: apart(&spec, meta),
+        claims: claims(&spec, meta),
+        disks: disks(&spec),
+        nominated: status.and_then(|status| status.nominated_node_name.clone()).filter(|name| !name.is_empty()),
+        never_preempts: spec.preemption_policy.as_deref() == Some("Never"),
         not_judged,
     }
 }
@@ -64,6 +77,8 @@ pub fn node(object: &api::Node) -> Node {
         .unwrap_or_default()
         .iter()
         .find(|condition| condition.type_ == "Ready");
+    let taints = spec.and_then(|spec| spec.taints.as_deref()).unwrap_or_default().iter().filter_map(taint);
+    let (transient, lasting): (Vec<_>, Vec<_>) = taints.partition(|taint: &Taint| taint.key.starts_with(LIFECYCLE));
     Node {
         name: meta.name.clone().unwrap_or_default(),
         uid: meta.uid.clone().unwrap_or_default(),
@@ -72,22 +87,12 @@ pub fn node(object: &api::Node) -> Node {
         heartbeat: ready.and_then(|condition| condition.last_heartbeat_time.as_ref()).map(|time| time.0),
         cordoned: spec.and_then(|spec| spec.unschedulable).unwrap_or_default(),
         cordoned_by_us: meta.annotations.as_ref().is_some_and(|all| all.contains_key(CORDONED)),
+        transient: transient.into_iter().filter(|taint| taint.key != CORDON).collect(),
         shape: Shape {
             allocatable: status.and_then(|status| status.allocatable.as_ref()).map_or_else(Resources::default, amounts),
             labels: meta.labels.clone().unwrap_or_default(),
-            taints: spec
-                .and_then(|spec| spec.taints.as_deref())
-                .unwrap_or_default()
-                .iter()
-                .filter(|taint| !taint.key.starts_with(LIFECYCLE))
-                .filter_map(|taint| {
-                    Some(Taint {
-                        key: taint.key.clone(),
-                        value: taint.value.clone().unwrap_or_default(),
-                        effect: effect(&taint.effect)?,
-                    })
-                })
-                .collect(),
+            taints: lasting,
+            drivers: BTreeMap::new(),
             seen: true,
         },
     }
@@ -113,6 +118,11 @@ fn owner(meta: &ObjectMeta) -> Owner {
         Some(owner) if owner.kind == "DaemonSet" => Owner::DaemonSet(owner.name.clone()),
         Some(owner) => Owner::Controller(format!("{}/{}", owner.kind, owner.name)),
     }
+}
+
+fn taint(object: &api::Taint) -> Option<Taint> {
+    let value = object.value.clone().unwrap_or_default();
+    Some(Taint { key: object.key.clone(), value, effect: effect(&object.effect)? })
 }
 
 fn effect(text: &str) -> Option<Effect> {
@@ -162,74 +172,4 @@ fn host_ports(spec: &api::PodSpec) -> Vec<HostPort> {
     ports.sort();
     ports.dedup();
     ports
-}
-
-fn affinity(spec: &api::PodSpec, not_judged: &mut Vec<String>) -> Option<Vec<Term>> {
-    let required =
-        spec.affinity.as_ref()?.node_affinity.as_ref()?.required_during_scheduling_ignored_during_execution.as_ref()?;
-    let terms = required.node_selector_terms.iter().map(|term| {
-        let labels = requirements(term.match_expressions.as_deref());
-        let fields = requirements(term.match_fields.as_deref());
-        match (labels, fields) {
-            (Ok(labels), Ok(fields)) => Term { labels, fields },
-            (Err(operator), _) | (_, Err(operator)) => {
-                // An empty term matches no node, so the pod is named as hosted by none, with this reason.
-                not_judged.push(format!("node affinity with operator `{operator}`"));
-                Term::default()
-            }
-        }
-    });
-    Some(terms.collect())
-}
-
-fn requirements(list: Option<&[NodeSelectorRequirement]>) -> Result<Vec<Requirement>, String> {
-    let read = |requirement: &NodeSelectorRequirement| {
-        let operator = match requirement.operator.as_str() {
-            "In" => Operator::In,
-            "NotIn" => Operator::NotIn,
-            "Exists" => Operator::Exists,
-            "DoesNotExist" => Operator::DoesNotExist,
-            "Gt" => Operator::Gt,
-            "Lt" => Operator::Lt,
-            other => return Err(other.to_owned()),
-        };
-        let values = requirement.values.clone().unwrap_or_default();
-        Ok(Requirement { key: requirement.key.clone(), operator, values })
-    };
-    list.unwrap_or_default().iter().map(read).collect()
-}
-
-/// Names the hard constraints that the fit does not look at. Preferences are left out: they never count.
-fn not_judged(spec: &api::PodSpec) -> Vec<String> {
-    let mut names = Vec::new();
-    if let Some(affinity) = &spec.affinity {
-        let required = |terms: Option<&Vec<api::PodAffinityTerm>>| terms.is_some_and(|terms| !terms.is_empty());
-        let with = affinity.pod_affinity.as_ref();
-        if required(with.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref())) {
-            names.push("pod affinity".to_owned());
-        }
-        let without = affinity.pod_anti_affinity.as_ref();
-        if required(without.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref())) {
-            names.push("pod anti-affinity".to_owned());
-        }
-    }
-    for constraint in spec.topology_spread_constraints.as_deref().unwrap_or_default() {
-        if constraint.when_unsatisfiable == "DoNotSchedule" {
-            names.push(format!("topology spread over `{}`", constraint.topology_key));
-        }
-    }
-    for volume in spec.volumes.as_deref().unwrap_or_default() {
-        if let Some(claim) = &volume.persistent_volume_claim {
-            names.push(format!("persistent volume claim `{}`", claim.claim_name));
-        } else if volume.ephemeral.is_some() {
-            names.push(format!("ephemeral volume `{}`", volume.name));
-        }
-    }
-    for claim in spec.resource_claims.as_deref().unwrap_or_default() {
-        names.push(format!("resource claim `{}`", claim.name));
-    }
-    if let Some(scheduler) = spec.scheduler_name.as_deref().filter(|name| *name != "default-scheduler") {
-        names.push(format!("scheduler `{scheduler}`"));
-    }
-    names
 }

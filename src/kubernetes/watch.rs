@@ -1,7 +1,9 @@
-//! The watch: two streams (pods and nodes) that tell the core what there is, from one list and then every
-//! change. It is either whole or lost: when one stream breaks, or the API server stops answering, both are
-//! dropped, `WatchLost` is said once, and both begin again with a list. A stream that resumed by itself
-//! would leave the core to guess what it missed.
+//! The watch: streams of pods, nodes and the facts that scheduling asks for, which tell the core what there
+//! is, from one list and then every change. It is either whole or lost: when one stream breaks, or the API
+//! server stops answering, all are dropped, `WatchLost` is said once, and all begin again with a list. A
+//! stream that resumed by itself would leave the core to guess what it missed.
+//!
+//! The facts are told first: pods are judged by them.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,12 +13,14 @@ use std::time::Duration;
 
 use futures::stream::{BoxStream, StreamExt};
 use k8s_openapi::api::core::v1 as api;
+use k8s_openapi::api::storage::v1 as storage;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use tokio::sync::mpsc;
 
-use super::{client, convert};
+use super::{client, convert, facts};
 use crate::autoscaler::Event;
+use crate::model::fact::{Fact, FactId, FactKind};
 use crate::model::node::Node;
 use crate::model::pod::{Pod, PodId};
 
@@ -82,54 +86,136 @@ enum Ended {
 enum Word {
     Pods(watcher::Event<Arc<Pod>>),
     Nodes(watcher::Event<Arc<Node>>),
+    Facts(FactKind, watcher::Event<Arc<Fact>>),
     Alive,
     Lost(String),
 }
 
+/// What a session has been told so far.
+#[derive(Default)]
+struct Told {
+    pods: Listing<PodId, Pod>,
+    nodes: Listing<String, Node>,
+    facts: BTreeMap<FactKind, Listing<FactId, Fact>>,
+    /// The facts of the first lists, until there are all of them, and what has to wait for them.
+    gathered: BTreeMap<FactId, Fact>,
+    held: Vec<Event>,
+}
+
+impl Told {
+    fn has_facts(&self) -> bool {
+        self.facts.values().filter(|listing| listing.listed).count() == KINDS
+    }
+
+    fn is_whole(&self) -> bool {
+        self.pods.listed && self.nodes.listed && self.has_facts()
+    }
+
+    /// The events that this word makes, in order.
+    fn fold(&mut self, word: Word) -> Vec<Event> {
+        let had_facts = self.has_facts();
+        let event = match word {
+            Word::Lost(_) | Word::Alive => None,
+            Word::Pods(event) => self.pods.fold(event, |pod| pod.id.clone()).map(|news| match news {
+                News::Listed(pods) => Event::PodsListed { pods },
+                News::Applied(pod) => Event::PodApplied { pod },
+                News::Gone(id) => Event::PodGone { id },
+            }),
+            Word::Nodes(event) => self.nodes.fold(event, |node| node.name.clone()).map(|news| match news {
+                News::Listed(nodes) => Event::NodesListed { nodes },
+                News::Applied(node) => Event::NodeApplied { node },
+                News::Gone(name) => Event::NodeGone { name },
+            }),
+            Word::Facts(kind, event) => match self.facts.entry(kind).or_default().fold(event, Fact::id) {
+                Some(News::Applied(fact)) if had_facts => Some(Event::FactApplied { fact }),
+                Some(News::Gone(id)) if had_facts => Some(Event::FactGone { id }),
+                Some(News::Listed(list)) => {
+                    self.gathered.extend(list.into_iter().map(|fact| (fact.id(), fact)));
+                    None
+                }
+                Some(News::Applied(fact)) => {
+                    self.gathered.insert(fact.id(), fact);
+                    None
+                }
+                Some(News::Gone(id)) => {
+                    self.gathered.remove(&id);
+                    None
+                }
+                None => None,
+            },
+        };
+        if !self.has_facts() {
+            self.held.extend(event);
+            return Vec::new();
+        }
+        if had_facts {
+            return event.into_iter().collect();
+        }
+        let facts = std::mem::take(&mut self.gathered).into_values().collect();
+        let mut events = vec![Event::FactsListed { facts }];
+        events.append(&mut self.held);
+        events.extend(event);
+        events
+    }
+}
+
 async fn session(client: &Client, events: &mpsc::Sender<Event>, timing: Timing, was_fresh: &mut bool) -> Ended {
     let busy = Arc::new(AtomicBool::new(false));
-    let mut words = futures::stream::select_all([pods(client), nodes(client), probes(client, timing, busy.clone())]);
-    let mut pods = Listing::<PodId, Pod>::default();
-    let mut nodes = Listing::<String, Node>::default();
+    let mut streams = vec![pods(client), nodes(client), probes(client, timing, busy.clone())];
+    streams.extend(all_facts(client));
+    let mut words = futures::stream::select_all(streams);
+    let mut told = Told::default();
     let mut silence = Duration::ZERO;
     while let Some(word) = words.next().await {
-        let event = match word {
-            Word::Lost(reason) => return Ended::Lost(reason),
+        match &word {
+            Word::Lost(reason) => return Ended::Lost(reason.clone()),
             Word::Alive => {
                 // A server that is well and yet never finishes its lists is a lost watch too.
                 silence += timing.probe_every;
-                if !(pods.listed && nodes.listed) && silence > timing.list_limit {
+                if !told.is_whole() && silence > timing.list_limit {
                     return Ended::Lost(format!("the lists made no progress for {} s", timing.list_limit.as_secs()));
                 }
-                None
             }
-            Word::Pods(event) => {
+            Word::Pods(_) | Word::Nodes(_) | Word::Facts(..) => {
                 silence = Duration::ZERO;
                 busy.store(true, Ordering::Relaxed);
-                pods.fold(event, |pod| pod.id.clone()).map(|news| match news {
-                    News::Listed(pods) => Event::PodsListed { pods },
-                    News::Applied(pod) => Event::PodApplied { pod },
-                    News::Gone(id) => Event::PodGone { id },
-                })
             }
-            Word::Nodes(event) => {
-                silence = Duration::ZERO;
-                busy.store(true, Ordering::Relaxed);
-                nodes.fold(event, |node| node.name.clone()).map(|news| match news {
-                    News::Listed(nodes) => Event::NodesListed { nodes },
-                    News::Applied(node) => Event::NodeApplied { node },
-                    News::Gone(name) => Event::NodeGone { name },
-                })
+        }
+        let news = told.fold(word);
+        *was_fresh = told.is_whole();
+        for event in news {
+            if events.send(event).await.is_err() {
+                return Ended::NobodyListens;
             }
-        };
-        *was_fresh = pods.listed && nodes.listed;
-        if let Some(event) = event
-            && events.send(event).await.is_err()
-        {
-            return Ended::NobodyListens;
         }
     }
     Ended::Lost("the watch streams ended".to_owned())
+}
+
+/// How many kinds of facts there are.
+const KINDS: usize = 8;
+
+fn all_facts(client: &Client) -> [BoxStream<'static, Word>; KINDS] {
+    [
+        facts::<api::Namespace>(client, "namespaces", FactKind::Namespace, facts::namespace),
+        facts::<api::PersistentVolumeClaim>(client, "claims", FactKind::Claim, facts::claim),
+        facts::<api::PersistentVolume>(client, "volumes", FactKind::Volume, facts::volume),
+        facts::<storage::StorageClass>(client, "storage classes", FactKind::Class, facts::class),
+        facts::<storage::CSIDriver>(client, "CSI drivers", FactKind::Driver, facts::driver),
+        facts::<storage::CSINode>(client, "CSI nodes", FactKind::NodeDrivers, facts::node_drivers),
+        facts::<storage::CSIStorageCapacity>(client, "storage capacities", FactKind::Capacity, facts::capacity),
+        facts::<storage::VolumeAttachment>(client, "volume attachments", FactKind::Attachment, facts::attachment),
+    ]
+}
+
+fn facts<K>(client: &Client, what: &'static str, kind: FactKind, convert: fn(&K) -> Fact) -> BoxStream<'static, Word>
+where
+    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
+    K: serde::de::DeserializeOwned,
+{
+    let stream = watcher(Api::<K>::all(client.clone()), watcher::Config::default()).default_backoff();
+    let wrap = move |event| Word::Facts(kind, event);
+    stream.map(move |result| word(what, result, |object| Arc::new(convert(&object)), wrap)).boxed()
 }
 
 fn pods(client: &Client) -> BoxStream<'static, Word> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::resources::Resources;
 
 /// What a taint does to pods that do not tolerate it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Effect {
     /// New pods are not scheduled.
     NoSchedule,
@@ -19,7 +19,7 @@ pub enum Effect {
 }
 
 /// A taint on a node.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Taint {
     /// Its key.
@@ -41,6 +41,9 @@ pub struct Shape {
     pub labels: BTreeMap<String, String>,
     /// The node's lasting taints (those that Kubernetes itself puts on a sick or cordoned node are left out).
     pub taints: Vec<Taint>,
+    /// The CSI drivers that were seen on it, and how many volumes of each it can attach, when they say.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub drivers: BTreeMap<String, Option<u32>>,
     /// True when this was read from a real node; false when it is a declaration.
     pub seen: bool,
 }
@@ -63,6 +66,9 @@ pub struct Node {
     pub cordoned: bool,
     /// Cordoned by Marea: it carries our annotation, so we may uncordon it.
     pub cordoned_by_us: bool,
+    /// Taints that come and go with its health (`node.kubernetes.io/...`), the cordon's left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transient: Vec<Taint>,
     /// What fit is judged against.
     pub shape: Shape,
 }

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::node::Effect;
 use super::resources::Resources;
+pub use super::selector::{Operator, Requirement, Selector, Term};
 
 /// A pod's name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct PodId {
     /// Its namespace.
@@ -44,9 +45,10 @@ impl TryFrom<String> for PodId {
 }
 
 /// How far a pod's life has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     /// Not started.
+    #[default]
     Pending,
     /// Started, not finished.
     Running,
@@ -59,9 +61,10 @@ pub enum Phase {
 }
 
 /// Who makes a pod again when it goes, which decides whether it holds a machine on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Owner {
     /// Nobody: evicted, it is gone.
+    #[default]
     Bare,
     /// A DaemonSet, by name: it belongs to the node and does not hold it on.
     DaemonSet(String),
@@ -71,47 +74,8 @@ pub enum Owner {
     Controller(String),
 }
 
-/// How a node selector compares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Operator {
-    /// The value is one of these.
-    In,
-    /// The value is none of these, or the key is absent.
-    NotIn,
-    /// The key is there.
-    Exists,
-    /// The key is absent.
-    DoesNotExist,
-    /// The value, an integer, is greater.
-    Gt,
-    /// The value, an integer, is smaller.
-    Lt,
-}
-
-/// One comparison on a node's label (or field).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Requirement {
-    /// Label key, or `metadata.name` for a field.
-    pub key: String,
-    /// How it compares.
-    pub operator: Operator,
-    /// What it compares with.
-    #[serde(default)]
-    pub values: Vec<String>,
-}
-
-/// One term of a required node affinity: all of it must hold. A term with nothing in it matches no node.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Term {
-    /// On labels.
-    pub labels: Vec<Requirement>,
-    /// On fields; Kubernetes knows only `metadata.name`.
-    pub fields: Vec<Requirement>,
-}
-
 /// A toleration: which taints the pod puts up with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Toleration {
     /// Key; empty with `Exists` tolerates every key.
     pub key: String,
@@ -124,7 +88,7 @@ pub struct Toleration {
 }
 
 /// A port of the host that a container asks for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HostPort {
     /// Address, `0.0.0.0` for all.
     pub ip: String,
@@ -134,8 +98,89 @@ pub struct HostPort {
     pub port: u16,
 }
 
-/// A pod as the API server shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A required pod affinity or anti-affinity term: some other pods, and how near them counts as beside them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PodTerm {
+    /// Which pods; `None` for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selector: Option<Selector>,
+    /// Of these namespaces,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
+    /// and of the namespaces that this selects; `None` for no others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace_selector: Option<Selector>,
+    /// The node label whose value a node must share with theirs.
+    pub topology_key: String,
+}
+
+/// A topology spread constraint that must hold (`DoNotSchedule`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Spread {
+    /// By how much the pods in a domain may outnumber those in the emptiest.
+    pub max_skew: u32,
+    /// The node label whose values are the domains.
+    pub topology_key: String,
+    /// Which pods of the pod's namespace are counted, `matchLabelKeys` included; `None` for none.
+    pub selector: Option<Selector>,
+    /// While there are fewer domains than this, the emptiest counts as having no pods.
+    pub min_domains: u32,
+    /// Only nodes that the pod's selector and node affinity accept are domains.
+    pub honors_affinity: bool,
+    /// Only nodes whose taints the pod tolerates are domains.
+    pub honors_taints: bool,
+}
+
+/// A claim that the pod mounts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ClaimUse {
+    /// The PersistentVolumeClaim, in the pod's namespace.
+    pub claim: String,
+    /// It is made for this pod and goes with it (a generic ephemeral volume).
+    #[serde(default)]
+    pub ephemeral: bool,
+}
+
+/// A disk that the pod mounts by itself and that not every other pod may mount beside it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(tag = "disk", rename_all = "kebab-case")]
+pub enum Disk {
+    /// A GCE persistent disk.
+    Gce {
+        /// Its name.
+        name: String,
+        /// Only to read.
+        read_only: bool,
+    },
+    /// An AWS EBS volume.
+    Aws {
+        /// Its id.
+        volume: String,
+    },
+    /// An iSCSI device.
+    Iscsi {
+        /// Its qualified name.
+        iqn: String,
+        /// Only to read.
+        read_only: bool,
+    },
+    /// A Ceph RBD image.
+    Rbd {
+        /// The cluster's monitors.
+        monitors: Vec<String>,
+        /// The pool.
+        pool: String,
+        /// The image.
+        image: String,
+        /// Only to read.
+        read_only: bool,
+    },
+}
+
+/// A pod as the API server shows it. Preferences are left out: they never count.
+#[expect(clippy::struct_excessive_bools, reason = "they are the API's, and any of them may hold with any other")]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod {
     /// Its name.
     pub id: PodId,
@@ -167,6 +212,30 @@ pub struct Pod {
     pub host_ports: Vec<HostPort>,
     /// Its priority.
     pub priority: i32,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Topology spread constraints.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spread: Vec<Spread>,
+    /// Required pod affinity.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pod_affinity: Vec<PodTerm>,
+    /// Required pod anti-affinity.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pod_anti_affinity: Vec<PodTerm>,
+    /// The claims it mounts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<ClaimUse>,
+    /// The disks it mounts by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<Disk>,
+    /// The node that the scheduler makes room on for it (`status.nominatedNodeName`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nominated: Option<String>,
+    /// It waits rather than have others evicted (`preemptionPolicy: Never`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub never_preempts: bool,
     /// Constraints that it has and that the fit does not judge yet, named for `marea why`.
     #[serde(default)]
     pub not_judged: Vec<String>,

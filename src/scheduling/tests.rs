@@ -25,7 +25,7 @@ fn pod() -> Pod {
         tolerations: vec![],
         host_ports: vec![],
         priority: 0,
-        not_judged: vec![],
+        ..Pod::default()
     }
 }
 

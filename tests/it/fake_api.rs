@@ -19,6 +19,8 @@ use tokio::task::JoinHandle;
 pub struct World {
     pub pods: BTreeMap<String, Value>,
     pub nodes: BTreeMap<String, Value>,
+    /// What scheduling asks for besides, by kind.
+    pub facts: BTreeMap<&'static str, BTreeMap<String, Value>>,
     pub version: u64,
     /// `METHOD /path?query` of each request, watches and probes included.
     pub requests: Vec<String>,
@@ -30,6 +32,20 @@ pub struct World {
     pub silent: bool,
     watchers: Vec<(&'static str, mpsc::UnboundedSender<String>)>,
 }
+
+/// The kinds that it lists and watches, the group of each, and its list.
+const KINDS: [(&str, &str, &str); 10] = [
+    ("pods", "v1", "PodList"),
+    ("nodes", "v1", "NodeList"),
+    ("namespaces", "v1", "NamespaceList"),
+    ("persistentvolumeclaims", "v1", "PersistentVolumeClaimList"),
+    ("persistentvolumes", "v1", "PersistentVolumeList"),
+    ("storageclasses", "storage.k8s.io/v1", "StorageClassList"),
+    ("csidrivers", "storage.k8s.io/v1", "CSIDriverList"),
+    ("csinodes", "storage.k8s.io/v1", "CSINodeList"),
+    ("csistoragecapacities", "storage.k8s.io/v1", "CSIStorageCapacityList"),
+    ("volumeattachments", "storage.k8s.io/v1", "VolumeAttachmentList"),
+];
 
 /// The fake, serving until dropped.
 pub struct FakeApi {
@@ -92,6 +108,10 @@ impl FakeApi {
         self.world().put("nodes", node);
     }
 
+    pub fn put_fact(&self, kind: &'static str, fact: Value) {
+        self.world().put(kind, fact);
+    }
+
     pub fn remove_pod(&self, key: &str) {
         self.world().remove("pods", key);
     }
@@ -102,8 +122,12 @@ impl FakeApi {
 }
 
 impl World {
-    fn table(&mut self, kind: &str) -> &mut BTreeMap<String, Value> {
-        if kind == "pods" { &mut self.pods } else { &mut self.nodes }
+    fn table(&mut self, kind: &'static str) -> &mut BTreeMap<String, Value> {
+        match kind {
+            "pods" => &mut self.pods,
+            "nodes" => &mut self.nodes,
+            other => self.facts.entry(other).or_default(),
+        }
     }
 
     pub fn put(&mut self, kind: &'static str, mut object: Value) {
@@ -157,8 +181,12 @@ async fn answer(State(world): State<Arc<Mutex<World>>>, request: Request) -> Res
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     match (parts.method, segments.as_slice()) {
         (Method::GET, ["readyz"]) => "ok".into_response(),
-        (Method::GET, ["api", "v1", "pods"]) => collection(&mut world, "pods", &query),
-        (Method::GET, ["api", "v1", "nodes"]) => collection(&mut world, "nodes", &query),
+        (Method::GET, ["api", "v1", kind] | ["apis", "storage.k8s.io", "v1", kind]) => {
+            match KINDS.iter().find(|(name, ..)| name == kind) {
+                Some((kind, group, list)) => collection(&mut world, kind, group, list, &query),
+                None => status(404, "the fake has no such kind"),
+            }
+        }
         (Method::GET, ["api", "v1", "namespaces", namespace, "pods", name]) => {
             found(world.pods.get(&format!("{namespace}/{name}")))
         }
@@ -219,7 +247,7 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-fn collection(world: &mut World, kind: &'static str, query: &str) -> Response {
+fn collection(world: &mut World, kind: &'static str, group: &str, list: &str, query: &str) -> Response {
     if query.contains("watch=true") {
         let (sender, receiver) = mpsc::unbounded_channel::<String>();
         world.watchers.push((kind, sender));
@@ -228,10 +256,10 @@ fn collection(world: &mut World, kind: &'static str, query: &str) -> Response {
         });
         return Response::new(Body::from_stream(lines));
     }
-    let (list, version) = (if kind == "pods" { "PodList" } else { "NodeList" }, world.version.to_string());
+    let version = world.version.to_string();
     let items: Vec<Value> = world.table(kind).values().cloned().collect();
     axum::Json(json!({
-        "apiVersion": "v1", "kind": list, "metadata": { "resourceVersion": version }, "items": items,
+        "apiVersion": group, "kind": list, "metadata": { "resourceVersion": version }, "items": items,
     }))
     .into_response()
 }

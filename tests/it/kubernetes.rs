@@ -6,6 +6,7 @@ use marea::autoscaler::Event;
 use marea::kubernetes::drain::{self, Patience};
 use marea::kubernetes::watch::{Timing, watch};
 use marea::kubernetes::{CORDONED, KubernetesError, convert};
+use marea::model::fact::{Fact, Facts};
 use marea::model::node::Effect;
 use marea::model::pod::{Operator, Owner, PodId};
 use serde_json::{Value, json};
@@ -36,6 +37,7 @@ async fn lists(events: &mut mpsc::Receiver<Event>) -> (usize, usize) {
         match next(events).await {
             Event::PodsListed { pods } => pods_seen = Some(pods.len()),
             Event::NodesListed { nodes } => nodes_seen = Some(nodes.len()),
+            Event::FactsListed { .. } if pods_seen.is_none() && nodes_seen.is_none() => {}
             other => panic!("{other:?} before the lists"),
         }
     }
@@ -57,7 +59,7 @@ async fn the_watch_lists_then_tells_changes_and_only_changes_that_matter() {
     // The list asks for pods that are not finished, and for nothing else.
     assert!(api.world().requests.iter().any(|r| r.contains("/api/v1/pods?") && r.contains("status.phase")));
     // The watches must be there before a change is made.
-    while api.world().requests.iter().filter(|request| request.contains("watch=true")).count() < 2 {
+    while api.world().requests.iter().filter(|request| request.contains("watch=true")).count() < 10 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 
@@ -73,6 +75,37 @@ async fn the_watch_lists_then_tells_changes_and_only_changes_that_matter() {
     assert_eq!(next(&mut events).await, Event::PodGone { id: id("b") });
     api.remove_node("wn-1");
     assert_eq!(next(&mut events).await, Event::NodeGone { name: "wn-1".to_owned() });
+    task.abort();
+}
+
+#[tokio::test]
+async fn facts_are_told_before_the_pods_that_are_judged_by_them() {
+    let api = FakeApi::start().await;
+    api.put_pod(pod("default", "a", None, "1"));
+    let meta = |name: &str| json!({ "name": name, "namespace": "default", "uid": format!("uid-{name}") });
+    let mut claim = json!({ "metadata": meta("data"), "spec": {
+        "accessModes": ["ReadWriteOnce"], "storageClassName": "fast", "resources": { "requests": { "storage": "1Gi" } },
+    } });
+    api.put_fact("persistentvolumeclaims", claim.clone());
+    api.put_fact("namespaces", json!({ "metadata": { "name": "default", "labels": { "team": "a" } } }));
+    let (sender, mut events) = mpsc::channel(16);
+    let task = tokio::spawn(watch(api.client(), sender, QUICK));
+    let Event::FactsListed { facts } = next(&mut events).await else { panic!("the facts are first") };
+    let facts: Facts = facts.into_iter().collect();
+    assert_eq!(facts.namespaces["default"].labels["team"], "a");
+    let seen = &facts.claims["default/data"];
+    assert_eq!((seen.class.as_str(), seen.size, seen.bound), ("fast", Some(1 << 30), false));
+    lists(&mut events).await;
+    while api.world().requests.iter().filter(|request| request.contains("watch=true")).count() < 10 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    claim["metadata"]["annotations"] = json!({ "pv.kubernetes.io/bind-completed": "yes" });
+    claim["spec"]["volumeName"] = json!("pv-1");
+    api.put_fact("persistentvolumeclaims", claim);
+    let Event::FactApplied { fact: Fact::Claim(bound) } = next(&mut events).await else { panic!("the claim changed") };
+    assert_eq!((bound.bound, bound.volume.as_deref()), (true, Some("pv-1")));
+    api.world().remove("persistentvolumeclaims", "default/data");
+    assert_eq!(next(&mut events).await, Event::FactGone { id: Fact::Claim(bound).id() });
     task.abort();
 }
 
@@ -223,6 +256,11 @@ fn constraints_are_kept_or_named() {
     assert_eq!(rich.host_ports.iter().map(|port| port.port).collect::<Vec<_>>(), [8080]);
     let terms = rich.affinity.unwrap();
     assert_eq!((terms[0].labels[0].operator, terms[1].fields[0].key.as_str()), (Operator::Gt, "metadata.name"));
+    assert_eq!((rich.pod_anti_affinity.len(), rich.pod_affinity.len()), (1, 0), "preferences are dropped");
+    assert_eq!(rich.pod_anti_affinity[0].namespaces, ["default"], "its own namespace when none is named");
+    assert_eq!(rich.spread.iter().map(|one| one.topology_key.as_str()).collect::<Vec<_>>(), ["zone"]);
+    assert!(rich.spread[0].selector.is_none() && rich.spread[0].honors_affinity && !rich.spread[0].honors_taints);
+    assert_eq!((rich.claims[0].claim.as_str(), rich.claims[0].ephemeral), ("data", false));
     assert_eq!(rich.not_judged, ["pod anti-affinity", "topology spread over `zone`", "persistent volume claim `data`"]);
 }
 
@@ -266,6 +304,8 @@ fn a_node_loses_the_taints_that_pass_and_keeps_those_that_stay() {
     let node = convert::node(&serde_json::from_value(object).unwrap());
     let keys: Vec<&str> = node.shape.taints.iter().map(|taint| taint.key.as_str()).collect();
     assert_eq!(keys, ["gpu", "node-role.kubernetes.io/control-plane"]);
+    let passing: Vec<&str> = node.transient.iter().map(|taint| taint.key.as_str()).collect();
+    assert_eq!(passing, ["node.kubernetes.io/not-ready"], "the cordon is told apart");
     assert!(node.ready && node.cordoned && node.cordoned_by_us && node.shape.seen && node.heartbeat.is_some());
     assert_eq!((node.shape.allocatable.cpu_milli, node.shape.allocatable.pods), (4000, 110));
 }

@@ -353,7 +353,13 @@ impl World {
                     }
                 }
             }
-            Event::Started { .. } | Event::Tick | Event::PowerSeen { .. } | Event::PowerUnseen { .. } => {}
+            Event::FactsListed { .. }
+            | Event::FactApplied { .. }
+            | Event::FactGone { .. }
+            | Event::Started { .. }
+            | Event::Tick
+            | Event::PowerSeen { .. }
+            | Event::PowerUnseen { .. } => {}
         }
     }
 
@@ -509,7 +515,7 @@ fn shape(rng: &mut Rng, pool: &str, front: bool) -> Shape {
         } else {
             vec![]
         },
-        seen: false,
+        ..Shape::default()
     }
 }
 

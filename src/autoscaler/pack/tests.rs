@@ -32,7 +32,7 @@ fn pod(name: u64, cpu: u64, memory: u64, zone: Option<&str>) -> Pod {
         tolerations: vec![],
         host_ports: vec![],
         priority: 0,
-        not_judged: vec![],
+        ..Pod::default()
     }
 }
 

@@ -59,6 +59,7 @@ impl World {
             heartbeat: None,
             cordoned: false,
             cordoned_by_us: false,
+            transient: vec![],
             shape: Shape { seen: true, ..shape },
         });
         node.ready = true;
@@ -128,7 +129,7 @@ impl World {
             tolerations: vec![],
             host_ports: vec![],
             priority: 0,
-            not_judged: vec![],
+            ..Pod::default()
         }
     }
 
