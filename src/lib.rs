@@ -8,7 +8,7 @@
 //! 7  cli                              the edge: the words a person types
 //! 6  daemon                           the one event loop
 //! 5  executor, bootstrap, http        doing
-//! 4  provider, kubernetes, store, metrics, bundle
+//! 4  provider, kubernetes, store, metrics, bundle, s3
 //! 3  remote, clock, config, bootstrap::plan
 //! 2  autoscaler, recipe               deciding: pure
 //! 1  radl, scheduling, schedule       reading and fitting: pure
@@ -32,6 +32,7 @@ pub mod provider;
 pub mod radl;
 pub mod recipe;
 pub mod remote;
+pub mod s3;
 pub mod schedule;
 pub mod scheduling;
 pub mod store;

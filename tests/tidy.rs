@@ -35,6 +35,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("store", 4),
     ("metrics", 4),
     ("bundle", 4),
+    ("s3", 4),
     ("executor", 5),
     ("bootstrap", 5),
     ("http", 5),
