@@ -8,6 +8,7 @@ use crate::model::fact::{Fact, FactId};
 use crate::model::machine::{Machine, Off, Power};
 use crate::model::node::Node;
 use crate::model::pod::{Pod, PodId};
+use crate::model::queue::Backlog;
 
 /// Something that happened.
 #[expect(clippy::large_enum_variant, reason = "most events are pods, and each is moved but a few times")]
@@ -70,6 +71,20 @@ pub enum Event {
     },
     /// The API server or a watch is out of reach: nothing may be powered off until both lists are fresh again.
     WatchLost {
+        /// For people.
+        reason: String,
+    },
+    /// A queue was read: replaces what was known of it.
+    QueueSeen {
+        /// Which queue.
+        queue: String,
+        /// What it holds, each service once.
+        services: Vec<Backlog>,
+    },
+    /// A queue cannot be read: what it promised last wakes nothing more, and keeps what is on for it.
+    QueueLost {
+        /// Which queue.
+        queue: String,
         /// For people.
         reason: String,
     },
@@ -165,6 +180,7 @@ mod fold;
 mod life;
 mod pack;
 pub mod policy;
+pub mod promise;
 mod scale_down;
 mod scale_up;
 pub mod state;
@@ -175,6 +191,7 @@ pub mod why;
 pub use self::policy::Policy;
 pub use self::state::State;
 pub use self::step::{next_wakeup, step};
+pub use self::why::queue::{QueueStatus, ServiceStatus, queues, why_queue};
 pub use self::why::{MachineStatus, Why, status, unplaceable, why_node, why_pod};
 
 #[cfg(test)]

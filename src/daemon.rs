@@ -9,6 +9,7 @@
 mod crash;
 pub mod observer;
 mod owner;
+mod promises;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

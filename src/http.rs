@@ -51,6 +51,13 @@ pub enum Ask {
         /// Where the answer goes.
         reply: oneshot::Sender<Why>,
     },
+    /// Why a queue wakes machines or does not.
+    WhyQueue {
+        /// Its name.
+        name: String,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Why>,
+    },
     /// Why a machine or node is as it is.
     WhyNode {
         /// Its name.
@@ -142,6 +149,7 @@ pub fn private(shared: Shared) -> Router {
         .route("/v1/machines/{name}/{order}", post(order))
         .route("/v1/why/pod/{namespace}/{name}", get(why_pod))
         .route("/v1/why/node/{name}", get(why_node))
+        .route("/v1/why/queue/{name}", get(why_queue))
         .with_state(shared.clone())
         .merge(public(shared))
 }
@@ -206,6 +214,11 @@ async fn why_pod(State(shared): State<Shared>, Segments((namespace, name)): Segm
 async fn why_node(State(shared): State<Shared>, Segments(name): Segments<String>) -> Response {
     let (reply, answer) = oneshot::channel();
     why(ask(&shared, Ask::WhyNode { name, reply }, answer).await)
+}
+
+async fn why_queue(State(shared): State<Shared>, Segments(name): Segments<String>) -> Response {
+    let (reply, answer) = oneshot::channel();
+    why(ask(&shared, Ask::WhyQueue { name, reply }, answer).await)
 }
 
 fn why(answer: Option<Why>) -> Response {

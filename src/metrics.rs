@@ -25,6 +25,8 @@ pub struct Metrics {
     boot_seconds: Histogram,
     decision_seconds: Histogram,
     queue_depth: IntGaugeVec,
+    queue_heard: IntGaugeVec,
+    queue_seconds: Histogram,
     watch_fresh: IntGauge,
     journal_ok: IntGauge,
     process: Process,
@@ -88,7 +90,17 @@ impl Metrics {
                 "From taking in a batch of events until its actions are handed out, the journal included.",
                 vec![0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0],
             )?,
-            queue_depth: gauges("marea_queue_depth", "Work that waits in queues.", &["queue", "layer"])?,
+            queue_depth: gauges(
+                "marea_queue_depth",
+                "Work by how far it has come: waiting, suspended or in-flight messages, and the pods to-come, pending, running.",
+                &["queue", "layer"],
+            )?,
+            queue_heard: gauges("marea_queue_heard", "1 while a queue can be read, 0 while it is lost.", &["queue"])?,
+            queue_seconds: seconds(
+                "marea_queue_seconds",
+                "From the first message that waits while no pod takes any until a pod of its service runs.",
+                vec![1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 1200.0, 3600.0],
+            )?,
             watch_fresh: gauge("marea_watch_fresh", "1 while pods and nodes are known, 0 while the watch is lost.")?,
             journal_ok: gauge("marea_journal_ok", "1 while the journal can be written, 0 while it cannot.")?,
             process: Process {
@@ -130,9 +142,25 @@ impl Metrics {
         self.decision_seconds.observe(took.as_secs_f64());
     }
 
-    /// How much waits in a queue.
-    pub fn queue_depth(&self, queue: &str, layer: &str, depth: i64) {
-        self.queue_depth.with_label_values(&[queue, layer]).set(depth);
+    /// How much is in queues by (queue, layer): replaces what was shown.
+    pub fn queue_depths(&self, depths: &BTreeMap<(String, &'static str), u64>) {
+        self.queue_depth.reset();
+        for ((queue, layer), depth) in depths {
+            self.queue_depth.with_label_values(&[queue, *layer]).set(i64::try_from(*depth).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Which queues are heard of.
+    pub fn queues_heard(&self, heard: &BTreeMap<String, bool>) {
+        self.queue_heard.reset();
+        for (queue, heard) in heard {
+            self.queue_heard.with_label_values(&[queue]).set(i64::from(*heard));
+        }
+    }
+
+    /// A queue that had work and no pod that runs got one.
+    pub fn queue_served(&self, took: Duration) {
+        self.queue_seconds.observe(took.as_secs_f64());
     }
 
     /// Whether the watch is fresh.
@@ -200,7 +228,10 @@ mod tests {
         metrics.action_ended("power-on", false);
         metrics.booted(Duration::from_secs(7));
         metrics.decided(Duration::from_millis(2));
-        metrics.queue_depth("uploads", "waiting", 5);
+        metrics.queue_depths(&BTreeMap::from([(("gone/x".to_owned(), "waiting"), 1)]));
+        metrics.queue_depths(&BTreeMap::from([(("uploads".to_owned(), "waiting"), 5)]));
+        metrics.queues_heard(&BTreeMap::from([("uploads".to_owned(), false)]));
+        metrics.queue_served(Duration::from_secs(9));
         metrics.watch_fresh(true);
         metrics.journal_ok(false);
         let text = metrics.text().unwrap();
@@ -211,12 +242,14 @@ mod tests {
             r#"marea_boot_seconds_bucket{le="10"} 1"#,
             "marea_decision_seconds_count 1",
             r#"marea_queue_depth{layer="waiting",queue="uploads"} 5"#,
+            r#"marea_queue_heard{queue="uploads"} 0"#,
+            r#"marea_queue_seconds_bucket{le="10"} 1"#,
             "marea_watch_fresh 1",
             "marea_journal_ok 0",
         ] {
             assert!(text.lines().any(|have| have == line), "{line} in\n{text}");
         }
-        assert!(!text.contains("booting"), "{text}");
+        assert!(!text.contains("booting") && !text.contains("gone/x"), "{text}");
         for name in ["process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"] {
             let line = text.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap();
             let value: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();

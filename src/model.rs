@@ -5,5 +5,6 @@ pub mod fact;
 pub mod machine;
 pub mod node;
 pub mod pod;
+pub mod queue;
 pub mod resources;
 pub mod selector;

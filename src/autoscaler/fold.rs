@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 
 use super::policy::Policy;
+use super::promise::Queue;
 use super::state::{Phase, State, Tracked, Wish, after, doubled};
 use super::view::sample;
 use super::{Event, Request, What};
@@ -47,6 +48,13 @@ pub(super) fn fold(state: &mut State, now: Timestamp, event: Event) {
             state.nodes_fresh = false;
             state.lost = Some(reason);
             super::scale_up::forget_young_doubts(state, now);
+        }
+        Event::QueueSeen { queue, services } => {
+            state.queues.insert(queue, Queue { services, heard: now, lost: None });
+        }
+        Event::QueueLost { queue, reason } => {
+            let known = state.queues.entry(queue);
+            known.or_insert(Queue { services: Vec::new(), heard: now, lost: None }).lost = Some(reason);
         }
         Event::PowerSeen { machine, power } => {
             if let Some(tracked) = state.machines.get_mut(&machine) {
@@ -97,6 +105,11 @@ fn started(state: &mut State, now: Timestamp, machines: Vec<Machine>, policy: Po
         state.machines.insert(name, tracked);
     }
     state.policy = policy;
+    let State { queues, policy, .. } = &mut *state;
+    queues.retain(|name, _| policy.queues.contains(name));
+    for queue in queues.values_mut() {
+        queue.lost = Some("nothing has been heard of it since the daemon started".to_owned());
+    }
     state.pods.clear();
     state.nodes.clear();
     state.facts = Facts::default();

@@ -20,6 +20,8 @@ struct Sight<'a> {
     node: Option<&'a Node>,
     drivers: Option<&'a NodeDrivers>,
     load: &'a Load,
+    /// A queue promises it work.
+    promised: bool,
 }
 
 /// Moves every machine on as far as time and what is seen allow.
@@ -28,7 +30,8 @@ pub(super) fn advance(state: &mut State, view: &View, now: Timestamp) {
     let State { machines, policy, nodes, facts, .. } = state;
     for (name, tracked) in machines {
         let (node, drivers) = (nodes.get(name), facts.node_drivers.get(name));
-        let sight = Sight { policy, now, fresh, nodes_fresh, node, drivers, load: view.load(name) };
+        let (load, promised) = (view.load(name), view.promised(name).is_some());
+        let sight = Sight { policy, now, fresh, nodes_fresh, node, drivers, load, promised };
         if tracked.in_flight.as_ref().is_some_and(|flight| now >= after(flight.since, policy.lost_ms)) {
             tracked.in_flight = None;
             tracked.trouble = Some("an action had no outcome and was given up".to_owned());
@@ -131,11 +134,11 @@ fn give_up(tracked: &mut Tracked, sight: &Sight<'_>, cause: &str) {
     tracked.enter(Phase::PoweringOff { how: Off::Hard, rest_until: Some(rest_until) }, sight.now, cause);
 }
 
-/// On and Ready: counts how long it has been without work.
+/// On and Ready: counts how long it has been without work, in hand or promised.
 fn live(tracked: &mut Tracked, sight: &Sight<'_>, idle_since: Option<Timestamp>) {
     let idle_since = if !sight.fresh {
         idle_since
-    } else if sight.load.work.is_empty() {
+    } else if sight.load.work.is_empty() && !sight.promised {
         idle_since.or(Some(sight.now))
     } else {
         None

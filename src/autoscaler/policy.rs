@@ -1,7 +1,7 @@
 //! The policy: how the decision core is to behave. Times are in milliseconds, so that the journal writes
 //! them exactly; every one has a default that suits machines that boot in a minute or two.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,8 @@ pub struct Policy {
     pub pools: BTreeMap<String, Bounds>,
     /// Windows of time in which a pool's minimum is raised.
     pub schedule: Vec<Rule>,
+    /// The queues there are. At a start what is remembered of any other is let go.
+    pub queues: BTreeSet<String>,
 }
 
 /// How many machines of a pool are on.
@@ -171,6 +173,7 @@ impl Default for Policy {
             max_booting: None,
             pools: BTreeMap::new(),
             schedule: Vec::new(),
+            queues: BTreeSet::new(),
         }
     }
 }

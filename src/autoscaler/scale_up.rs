@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::life::abort;
 use super::pack::{Candidate, Limits, choose, cost, size};
 use super::policy::Policy;
+use super::promise;
 use super::state::{Batch, Phase, State, Tracked, Wish, after, is_demand};
 use super::view::View;
 use crate::model::machine::Role;
@@ -83,7 +84,8 @@ fn power_on(tracked: &mut Tracked, policy: &Policy, now: Timestamp, reason: Stri
 
 /// Notes new demand, and opens or closes the batch that it gathers in.
 fn gather(state: &mut State, now: Timestamp) {
-    let demand: BTreeSet<PodId> = state.demand().map(|pod| pod.id.clone()).collect();
+    let promised = promise::pods(state, false).into_iter().map(|pod| pod.id);
+    let demand: BTreeSet<PodId> = state.demand().map(|pod| pod.id.clone()).chain(promised).collect();
     if demand.difference(&state.waiting).next().is_some() {
         let first = state.batch.map_or(now, |batch| batch.first);
         state.batch = Some(Batch { first, last: now });
@@ -101,7 +103,7 @@ pub(super) fn due(policy: &Policy, batch: Batch) -> Timestamp {
 }
 
 /// The waiting pods in the order that they are given places: by priority, big ones first, then by age.
-fn in_order(state: &State) -> Vec<&Pod> {
+pub(super) fn in_order(state: &State) -> Vec<&Pod> {
     let mut pods: Vec<&Pod> = state.pods.values().filter(|pod| is_demand(pod)).collect();
     pods.sort_by(|a, b| (b.priority, size(b), a.created, &a.id).cmp(&(a.priority, size(a), b.created, &b.id)));
     pods
@@ -131,7 +133,7 @@ pub(super) fn forget_young_doubts(state: &mut State, now: Timestamp) {
 }
 
 /// Gives each pod the first place that it fits; answers with those that got none.
-fn place<'a>(
+pub(super) fn place<'a>(
     state: &State,
     now: Timestamp,
     pods: Vec<&'a Pod>,
@@ -175,7 +177,7 @@ pub(super) fn boots(tracked: &Tracked, now: Timestamp) -> bool {
 }
 
 /// True for a machine on its way off that may still be kept: its power has not been touched.
-fn can_turn_back(tracked: &Tracked) -> bool {
+pub(super) fn can_turn_back(tracked: &Tracked) -> bool {
     let on_the_way = match tracked.phase {
         Phase::Cordoning | Phase::Looking | Phase::Draining => tracked.is_ours(),
         Phase::PoweringOff { rest_until: None, .. } => tracked.is_ours() && tracked.in_flight.is_none(),
@@ -216,6 +218,11 @@ fn turn_back(state: &mut State, view: &View, now: Timestamp) {
             abort(tracked, now, &format!("pod {pod} waits and fits it"));
         }
     }
+    for (name, reason) in promise::turn_back(state, view, now) {
+        if let Some(tracked) = state.machines.get_mut(&name) {
+            abort(tracked, now, &reason);
+        }
+    }
 }
 
 fn meet_demand(state: &mut State, view: &View, now: Timestamp) {
@@ -236,7 +243,9 @@ fn meet_demand(state: &mut State, view: &View, now: Timestamp) {
         let mut booting = future(&|tracked| boots(tracked, now));
         let left = place(state, now, left, &mut booting, |_, _| {});
         let mut coming = future(&|tracked| tracked.phase == Phase::Uncordoning);
-        let left = place(state, now, left, &mut coming, |_, _| {});
+        let mut left = place(state, now, left, &mut coming, |_, _| {});
+        let promised = promise::settle(state, view, now).left;
+        left.extend(&promised);
         wake(state, view, now, &left)
     };
     // A doubt grows only while the pod has a place there without a break.
@@ -281,7 +290,14 @@ fn wake(state: &State, view: &View, now: Timestamp, left: &[&Pod]) -> Vec<(Strin
     }
     let limits = limits(state, now);
     let reason = |one: &Candidate<'_>| {
-        let served: Vec<&&Pod> = pods.iter().filter(|pod| first_failing_filter(pod, &one.place).is_none()).collect();
+        let (promised, served): (Vec<&Pod>, Vec<&Pod>) = pods
+            .iter()
+            .copied()
+            .filter(|pod| first_failing_filter(pod, &one.place).is_none())
+            .partition(|pod| promise::is_promised(&pod.id));
+        if let (true, Some(reason)) = (served.is_empty(), promise::sentence(promised.iter().map(|pod| &pod.id))) {
+            return reason;
+        }
         match &served[..] {
             [] => format!("{} pods wait for a place", pods.len()),
             [only] => format!("pod {} waits for a place", only.id),

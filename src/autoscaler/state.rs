@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::What;
 use super::policy::Policy;
+use super::promise::Queue;
 use crate::model::fact::Facts;
 use crate::model::machine::{Machine, Off, Power, Role};
 use crate::model::node::Node;
@@ -20,6 +21,9 @@ pub struct State {
     pub policy: Policy,
     /// The machines there are, by name.
     pub machines: BTreeMap<String, Tracked>,
+    /// The queues as last heard of.
+    #[serde(default)]
+    pub queues: BTreeMap<String, Queue>,
     /// The pods as last seen.
     pub pods: BTreeMap<PodId, Pod>,
     /// The nodes as last seen.

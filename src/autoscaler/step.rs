@@ -14,7 +14,7 @@ use super::{Action, Event, life, scale_down, scale_up};
 pub fn step(state: &mut State, now: Timestamp, event: Event) -> Vec<Action> {
     state.now = now;
     fold(state, now, event);
-    let view = View::of(state);
+    let view = View::with_promises(state);
     life::advance(state, &view, now);
     scale_up::decide(state, &view, now);
     scale_down::decide(state, &view, now);

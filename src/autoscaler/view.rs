@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::promise::settle;
 use super::state::{State, Tracked, is_live, is_work};
 use crate::model::node::Shape;
 use crate::model::pod::{HostPort, Owner, Pod, PodId};
@@ -30,6 +31,8 @@ pub(super) struct Load {
 pub(super) struct View {
     loads: BTreeMap<String, Load>,
     empty: Load,
+    /// Why machines are kept for what queues promise, by name.
+    promised: BTreeMap<String, String>,
 }
 
 impl View {
@@ -51,6 +54,18 @@ impl View {
             }
         }
         view
+    }
+
+    /// The same, with the places that promised pods will need.
+    pub(super) fn with_promises(state: &State) -> Self {
+        let mut view = Self::of(state);
+        view.promised = settle(state, &view, state.now).kept;
+        view
+    }
+
+    /// Why a machine is kept for a queue, when it is.
+    pub(super) fn promised(&self, machine: &str) -> Option<&str> {
+        self.promised.get(machine).map(String::as_str)
     }
 
     /// What a node carries.

@@ -14,6 +14,8 @@ use crate::model::machine::Role;
 use crate::model::pod::{Owner, Phase as PodPhase, Pod, PodId};
 use crate::scheduling::{Place, first_failing_filter};
 
+pub mod queue;
+
 /// A line and the lines that explain it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Why {
@@ -186,6 +188,9 @@ fn keeps_on(state: &State, view: &View, tracked: &Tracked, now: Timestamp) -> St
     if let Some(frozen) = state.frozen() {
         return format!("on; nothing goes off while frozen: {frozen}");
     }
+    if let (true, None, Some(reason)) = (load.work.is_empty(), tracked.wish, view.promised(&tracked.machine.name)) {
+        return format!("on; kept because {reason}");
+    }
     match (stays(state, view, tracked, now), &load.work[..]) {
         (_, [only]) if tracked.wish.is_none() => format!("on; pod {only} is on it"),
         (_, [first, rest @ ..]) if tracked.wish.is_none() => {
@@ -204,7 +209,7 @@ fn keeps_on(state: &State, view: &View, tracked: &Tracked, now: Timestamp) -> St
 
 /// Why a machine or node is as it is.
 pub fn why_node(state: &State, name: &str, now: Timestamp) -> Why {
-    let view = View::of(state);
+    let view = View::with_promises(state);
     let Some(tracked) = state.machines.get(name) else {
         return Why::line(match state.nodes.get(name) {
             Some(_) => format!("node {name} is no machine of this configuration: it is left alone"),
@@ -284,7 +289,7 @@ pub struct MachineStatus {
 
 /// The machines, in order of name.
 pub fn status(state: &State, now: Timestamp) -> Vec<MachineStatus> {
-    let view = View::of(state);
+    let view = View::with_promises(state);
     let line = |(name, tracked): (&String, &Tracked)| {
         let place = view.place(name, &tracked.machine.shape, false);
         let on = state.nodes.contains_key(name);

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::socket::{Daemon, Format};
-use crate::autoscaler::MachineStatus;
+use crate::autoscaler::{MachineStatus, QueueStatus};
 use crate::http::view::View;
 use crate::model::machine::Role;
 
@@ -54,16 +54,53 @@ pub fn text(view: &View) -> String {
     let heads = ["MACHINE", "POOL", "STATE", "AGE", "CPU", "MEMORY", "PODS", "DETAIL"];
     let mut rows: Vec<[String; 8]> = vec![heads.map(str::to_owned)];
     rows.extend(view.machines.iter().map(row));
+    let mut text = format!("{}: {}\n{}", view.cluster, view.headline(), table(&rows));
+    if !view.queues.is_empty() {
+        let heads = ["QUEUE", "SERVICE", "WAITING", "IN FLIGHT", "LIMIT", "PODS", "TO COME", "DETAIL"];
+        let mut rows: Vec<[String; 8]> = vec![heads.map(str::to_owned)];
+        rows.extend(view.queues.iter().flat_map(queue_rows));
+        text.push('\n');
+        text.push_str(&table(&rows));
+    }
+    text
+}
+
+fn table(rows: &[[String; 8]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
-    let mut text = format!("{}: {}\n", view.cluster, view.headline());
-    for row in &rows {
+    let widths: Vec<usize> = (0..8).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
         let cells: Vec<String> =
             row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}", width = *width)).collect();
         text.push('\n');
         text.push_str(cells.join("  ").trim_end());
     }
     text
+}
+
+fn queue_rows(queue: &QueueStatus) -> Vec<[String; 8]> {
+    let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+    let lost = queue.lost.as_ref().map(|reason| format!("lost: {reason}"));
+    let mut rows: Vec<[String; 8]> = Vec::new();
+    for service in &queue.services {
+        rows.push([
+            queue.name.clone(),
+            service.service.clone(),
+            service.waiting.to_string(),
+            number(service.in_flight),
+            number(service.limit),
+            (service.pending + service.running).to_string(),
+            service.to_come.to_string(),
+            lost.clone().or_else(|| service.held.as_ref().map(|reason| format!("held: {reason}"))).unwrap_or_default(),
+        ]);
+    }
+    if rows.is_empty() {
+        let mut row = ["-"; 8].map(str::to_owned);
+        row[0].clone_from(&queue.name);
+        row[7] = lost.unwrap_or_else(|| "empty".to_owned());
+        rows.push(row);
+    }
+    rows
 }
 
 fn row(machine: &MachineStatus) -> [String; 8] {

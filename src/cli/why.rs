@@ -9,9 +9,11 @@ use super::socket::{Daemon, Format, segment};
 use crate::autoscaler::Why;
 use crate::model::pod::PodId;
 
-/// Explain why a pod waits, or why a machine is on or off.
+/// Explain why a pod waits, why a machine is on or off, or what a queue wakes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  marea why pod default/train-0\n  marea why node wn-1 --format json")]
+#[command(
+    after_help = "Examples:\n  marea why pod default/train-0\n  marea why node wn-1 --format json\n  marea why queue gateway"
+)]
 pub struct WhyArgs {
     /// About what.
     #[command(subcommand)]
@@ -26,6 +28,14 @@ pub enum About {
         /// The pod, as NAMESPACE/NAME.
         #[arg(value_name = "NAMESPACE/NAME", value_parser = pod)]
         id: PodId,
+        /// How to write it.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// A queue: what it holds, the pods that are to come, and what each machine is to them.
+    Queue {
+        /// The queue's name.
+        name: String,
         /// How to write it.
         #[arg(long, value_enum, default_value_t)]
         format: Format,
@@ -49,6 +59,7 @@ pub async fn run(args: WhyArgs, state: &Path) -> anyhow::Result<ExitCode> {
     let daemon = Daemon::find(state)?;
     let (path, format) = match args.about {
         About::Pod { id, format } => (format!("/v1/why/pod/{}/{}", segment(&id.namespace), segment(&id.name)), format),
+        About::Queue { name, format } => (format!("/v1/why/queue/{}", segment(&name)), format),
         About::Node { name, format } => (format!("/v1/why/node/{}", segment(&name)), format),
     };
     let why: Why = daemon.get(&path).await?;

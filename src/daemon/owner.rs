@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::Settings;
 use super::crash::Crash;
+use super::promises::Promises;
 use crate::autoscaler::state::Phase;
 use crate::autoscaler::{self, Action, Event, Request, State, What};
 use crate::clock;
@@ -38,6 +39,7 @@ pub(super) struct Owner {
     backlog: Vec<Event>,
     /// When machines that are booting were told to.
     boots: BTreeMap<String, Instant>,
+    promises: Promises,
     crash: Crash,
     view: watch::Sender<Arc<View>>,
     published: Option<Instant>,
@@ -74,6 +76,7 @@ impl Owner {
             journal: None,
             pending_pods: 0,
             machines: Vec::new(),
+            queues: Vec::new(),
             turned: Arc::default(),
         };
         view.turned.store(view.at.as_millisecond(), Ordering::Relaxed);
@@ -87,6 +90,7 @@ impl Owner {
             broken: None,
             backlog: Vec::new(),
             boots: BTreeMap::new(),
+            promises: Promises::default(),
             crash: Crash::planted(),
             view: watch::Sender::new(Arc::new(view)),
             published: None,
@@ -221,6 +225,9 @@ impl Owner {
             Ask::WhyPod { id, reply } => {
                 let _ = reply.send(autoscaler::why_pod(&self.state, &id, now));
             }
+            Ask::WhyQueue { name, reply } => {
+                let _ = reply.send(autoscaler::why_queue(&self.state, &name, now));
+            }
             Ask::WhyNode { name, reply } => {
                 let _ = reply.send(autoscaler::why_node(&self.state, &name, now));
             }
@@ -283,6 +290,7 @@ impl Owner {
         }
         self.metrics.machines(&counts);
         self.metrics.pending_pods(self.state.demand().count());
+        self.promises.count(&self.state, &self.metrics);
         self.metrics.watch_fresh(self.state.fresh());
         let (state, metrics) = (&self.state, &self.metrics);
         self.boots.retain(|name, started| match state.machines.get(name).map(|tracked| &tracked.phase) {
@@ -317,6 +325,7 @@ impl Owner {
             journal: self.broken.clone(),
             pending_pods: self.state.demand().count(),
             machines: autoscaler::status(&self.state, now),
+            queues: autoscaler::queues(&self.state),
             turned,
         };
         self.view.send_replace(Arc::new(view));

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::autoscaler::QueueStatus;
 use crate::autoscaler::why::MachineStatus;
 
 /// The daemon at one moment: the JSON of `/status`.
@@ -27,6 +28,9 @@ pub struct View {
     pub pending_pods: usize,
     /// The machines, in order of name.
     pub machines: Vec<MachineStatus>,
+    /// The queues, in order of name.
+    #[serde(default)]
+    pub queues: Vec<QueueStatus>,
     /// When the loop last turned, which goes on between snapshots.
     #[serde(skip)]
     pub turned: Arc<AtomicI64>,
@@ -45,6 +49,14 @@ impl View {
         }
         let on = self.machines.iter().filter(|machine| machine.state == "on").count();
         let mut line = format!("{on} of {} machines on, {} pods wait", self.machines.len(), self.pending_pods);
+        let services = || self.queues.iter().flat_map(|queue| &queue.services);
+        let waiting: u64 = services().fold(0, |sum, service| sum.saturating_add(service.waiting));
+        if waiting > 0 {
+            line.push_str(&format!(", {waiting} messages wait in queues"));
+        }
+        for queue in self.queues.iter().filter(|queue| queue.lost.is_some()) {
+            line.push_str(&format!("; queue {} is lost", queue.name));
+        }
         if let Some(reason) = &self.frozen {
             line.push_str("; nothing is powered off: ");
             line.push_str(reason);

@@ -22,6 +22,7 @@ fn view() -> View {
         journal: None,
         pending_pods: 2,
         machines: Vec::new(),
+        queues: Vec::new(),
         turned: Arc::default(),
     };
     view.turned.store(now.as_millisecond(), Ordering::Relaxed);
@@ -110,6 +111,9 @@ async fn the_socket_is_ours_alone_and_carries_orders() {
                     let why = marea::autoscaler::Why { text: id.to_string(), because: Vec::new() };
                     reply.send(why).unwrap();
                 }
+                Ask::WhyQueue { name, reply } => {
+                    reply.send(marea::autoscaler::Why { text: name, because: Vec::new() }).unwrap();
+                }
                 Ask::WhyNode { reply, .. } => drop(reply),
             }
         }
@@ -122,6 +126,8 @@ async fn the_socket_is_ours_alone_and_carries_orders() {
     assert_eq!(done["done"], "wn-1 Disable");
     let why: marea::autoscaler::Why = daemon.get("/v1/why/pod/ns/name").await.unwrap();
     assert_eq!(why.text, "ns/name");
+    let why: marea::autoscaler::Why = daemon.get("/v1/why/queue/uploads").await.unwrap();
+    assert_eq!(why.text, "uploads");
     for (path, reason) in
         [("/v1/machines/wn-9/on", "no machine `wn-9`"), ("/v1/machines/wn-1/explode", "no order `explode`")]
     {

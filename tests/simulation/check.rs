@@ -7,6 +7,7 @@ use marea::autoscaler::{Action, What};
 use marea::model::machine::{Off, Role};
 use marea::model::node::Shape;
 use marea::model::pod::{Owner, Phase, Pod};
+use marea::model::queue::Backlog;
 
 use crate::world::{MINUTE, World, time};
 
@@ -39,6 +40,23 @@ fn waits(pod: &&Pod) -> bool {
 
 fn is_work(pod: &Pod) -> bool {
     !matches!(pod.owner, Owner::DaemonSet(_)) && pod.phase != Phase::Succeeded
+}
+
+/// True when this backlog, as it was told, is of pods that are not there yet: counted again, not borrowed.
+fn promises(world: &World, backlog: &Backlog) -> bool {
+    let mine = |pod: &&Pod| is_work(pod) && pod.labels == backlog.unit.labels;
+    let there: Vec<&Pod> = world.told.pods.values().filter(mine).collect();
+    let running = there.iter().filter(|pod| pod.phase == Phase::Running).count() as u64;
+    let all = backlog.waiting + backlog.in_flight.unwrap_or(running);
+    let may = backlog.limit.map_or(all, |limit| all.min(limit));
+    backlog.held.is_none() && backlog.waiting > 0 && may > there.len() as u64
+}
+
+/// A promised pod's fit on an empty machine.
+fn unit_fits(backlog: &Backlog, shape: &Shape) -> bool {
+    let unit = &backlog.unit;
+    let pod = Pod { requests: unit.requests.clone(), node_selector: unit.node_selector.clone(), ..Pod::default() };
+    fits(&pod, false, shape, [].iter())
 }
 
 /// Checks an action before it is done.
@@ -74,7 +92,10 @@ pub(crate) fn action(world: &World, action: &Action) -> Result<(), String> {
             let wanted = told.pods.values().filter(waits).any(|pod| fits(pod, false, &machine.shape, [].iter()));
             let up = ready_others(world, name, &machine.pool, true);
             let held = up < minimum(world, &machine.pool) as usize;
-            if !wanted && !held && !told.asked_on.contains(name) {
+            // Only a queue that is heard of now may wake a machine.
+            let heard = told.queues.values().filter(|(_, fresh)| *fresh).flat_map(|(services, _)| services);
+            let promised = heard.clone().any(|backlog| promises(world, backlog) && unit_fits(backlog, &machine.shape));
+            if !wanted && !promised && !held && !told.asked_on.contains(name) {
                 let waiting: Vec<_> = told
                     .pods
                     .values()
@@ -113,6 +134,18 @@ pub(crate) fn action(world: &World, action: &Action) -> Result<(), String> {
             {
                 return wrong("powers off while a pod waits that it could host");
             }
+            // A queue holds its machine whether it is heard of now or not.
+            let services = told.queues.values().flat_map(|(services, _)| services);
+            for backlog in services.filter(|backlog| unit_fits(backlog, &machine.shape) && promises(world, backlog)) {
+                let another = |other: &&marea::model::machine::Machine| {
+                    other.name != *name
+                        && unit_fits(backlog, &other.shape)
+                        && ready_others(world, name, &other.pool, false) > 0
+                };
+                if !world.machines.iter().filter(|one| one.role == Role::Worker).any(|one| another(&one)) {
+                    return wrong("powers off the only machine for what a queue promises");
+                }
+            }
             if *how == Off::Graceful && world.now - real.on_since < world.policy.idle_timeout_ms {
                 return wrong("flaps: it was on for less than the idle timeout");
             }
@@ -144,6 +177,11 @@ pub(crate) fn at_rest(world: &World) -> Result<(), String> {
     for pod in world.pods.values().filter(|pod| is_work(pod)) {
         if sound.iter().any(|one| fits(pod, false, &one.shape, [].iter())) {
             return Err(format!("pod {} fits a machine and never ran to its end: {pod:?}", pod.id));
+        }
+    }
+    for (queue, tub) in &world.tubs {
+        if tub.backlog.waiting > 0 && sound.iter().any(|one| unit_fits(&tub.backlog, &one.shape)) {
+            return Err(format!("queue {queue} was never emptied: {tub:?}"));
         }
     }
     let mut on: BTreeMap<&str, u32> = BTreeMap::new();

@@ -25,10 +25,14 @@ pub(crate) enum Planted {
     FailedForGood,
     IgnoresWaitingPods,
     ForgetsActions,
+    IgnoresQueues,
+    BelievesLostQueues,
+    ForgetsLostQueues,
+    CountsTwice,
 }
 
 impl Planted {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::ActsOnStaleLists,
         Self::DeletesNodeEarly,
         Self::ActsTwice,
@@ -45,12 +49,28 @@ impl Planted {
         Self::FailedForGood,
         Self::IgnoresWaitingPods,
         Self::ForgetsActions,
+        Self::IgnoresQueues,
+        Self::BelievesLostQueues,
+        Self::ForgetsLostQueues,
+        Self::CountsTwice,
     ];
 
     /// Before the step: what the core hears and remembers.
     pub(crate) fn before(self, state: &mut State, mut event: Event) -> Option<Event> {
         match (self, &mut event) {
             (Self::ActsOnStaleLists, Event::WatchLost { .. }) => return None,
+            (Self::IgnoresQueues, Event::QueueSeen { .. }) | (Self::BelievesLostQueues, Event::QueueLost { .. }) => {
+                return None;
+            }
+            (Self::ForgetsLostQueues, Event::QueueLost { queue, .. }) => {
+                event = Event::QueueSeen { queue: std::mem::take(queue), services: vec![] };
+            }
+            (Self::CountsTwice, Event::QueueSeen { services, .. }) => {
+                for backlog in services {
+                    backlog.unit.labels.clear();
+                    backlog.limit = None;
+                }
+            }
             (Self::IgnoresDemand, Event::PodApplied { pod }) => pod.unschedulable = false,
             (Self::IgnoresDemand, Event::PodsListed { pods }) => {
                 for pod in pods.iter_mut() {

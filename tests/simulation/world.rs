@@ -9,13 +9,16 @@ use marea::autoscaler::{Action, Event, Request, State, What, next_wakeup, step};
 use marea::model::machine::{Machine, Role};
 use marea::model::node::{Effect, Node, Shape, Taint};
 use marea::model::pod::{Pod, PodId};
+use marea::model::queue::Backlog;
 use marea::model::resources::Resources;
 
 use crate::planted::Planted;
 use crate::rng::Rng;
+use queues::Tub;
 
 mod cluster;
 mod deeds;
+mod queues;
 
 pub(crate) const SECOND: i64 = 1_000;
 pub(crate) const MINUTE: i64 = 60 * SECOND;
@@ -69,6 +72,15 @@ pub(crate) enum Happens {
     },
     Schedule,
     Arrive,
+    /// Messages come to a queue.
+    Message,
+    /// Whoever takes a queue's messages takes some.
+    Consume,
+    /// A queue can no longer be read, or can again.
+    QueueDown,
+    QueueUp {
+        queue: String,
+    },
     Finish {
         id: PodId,
         uid: String,
@@ -95,6 +107,8 @@ pub(crate) struct Told {
     pub(crate) asked_off: BTreeSet<String>,
     pub(crate) asked_on: BTreeSet<String>,
     pub(crate) disabled: BTreeSet<String>,
+    /// What the queues held, and whether they are heard of now.
+    pub(crate) queues: BTreeMap<String, (Vec<Backlog>, bool)>,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
@@ -109,6 +123,8 @@ pub(crate) struct World {
     pub(crate) pods: BTreeMap<PodId, Pod>,
     durations: BTreeMap<String, i64>,
     pub(crate) nodes: BTreeMap<String, Node>,
+    /// The queues.
+    pub(crate) tubs: BTreeMap<String, Tub>,
     api_up: bool,
     calm: bool,
     /// Something changed since the scheduler last looked.
@@ -185,6 +201,7 @@ impl World {
             pods: BTreeMap::new(),
             durations: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            tubs: BTreeMap::new(),
             api_up: true,
             calm: false,
             stirred: false,
@@ -211,6 +228,7 @@ impl World {
                 world.power_on(&name);
             }
         }
+        world.dig();
         let length = world.rng.range(15, 70) * MINUTE;
         world.after(1, Happens::Arrive);
         for fault in [Happens::ApiDown, Happens::WatchDrops, Happens::Restart, Happens::Ask] {
@@ -269,8 +287,14 @@ impl World {
         self.told.pods.clear();
         self.told.nodes.clear();
         self.under_way.clear();
+        for heard in self.told.queues.values_mut() {
+            heard.1 = false;
+        }
         self.feed(Event::Started { machines: self.machines.clone(), policy: self.policy.clone() })?;
         self.relist();
+        for queue in self.tubs.keys().cloned().collect::<Vec<_>>() {
+            self.tell(&queue);
+        }
         Ok(())
     }
 
@@ -353,6 +377,8 @@ impl World {
                     }
                 }
             }
+            Event::QueueSeen { queue, services } => drop(told.queues.insert(queue, (services, true))),
+            Event::QueueLost { queue, .. } => told.queues.entry(queue).or_default().1 = false,
             Event::FactsListed { .. }
             | Event::FactApplied { .. }
             | Event::FactGone { .. }
@@ -395,7 +421,8 @@ impl World {
             }
             Happens::NotReady { machine, boot } => self.not_ready(&machine, boot),
             Happens::Evict { machine, boot } => {
-                if self.real[&machine].boot == boot {
+                // A node that is back in time keeps its pods.
+                if self.real[&machine].boot == boot && !self.real[&machine].kubelet {
                     for mut pod in self.on_node(&machine) {
                         pod.deleting = true;
                         self.put_pod(pod);
@@ -404,6 +431,10 @@ impl World {
             }
             Happens::Schedule => self.schedule(),
             Happens::Arrive => self.arrive(),
+            Happens::Message => self.message(),
+            Happens::Consume => self.consume(),
+            Happens::QueueDown => self.queue_down(),
+            Happens::QueueUp { queue } => self.queue_up(&queue),
             Happens::Finish { id, uid } => self.finish(&id, &uid),
             Happens::Clear { id } => {
                 if self.api_up {
@@ -448,6 +479,9 @@ impl World {
             Happens::Ask => self.ask()?,
             Happens::Calm => {
                 self.calm = true;
+                for queue in self.tubs.keys().cloned().collect::<Vec<_>>() {
+                    self.queue_up(&queue);
+                }
                 if !self.api_up {
                     self.happen(Happens::ApiUp)?;
                 }

@@ -163,6 +163,7 @@ impl World {
             let new = PodId { namespace: "work".into(), name: format!("job-{}", self.sequence) };
             let mut fresh = self.pod(new, pod.requests.cpu_milli, pod.requests.memory);
             fresh.node_selector = pod.node_selector;
+            fresh.labels = pod.labels;
             let duration = self.durations.get(&pod.uid).copied().unwrap_or(MINUTE);
             self.durations.insert(fresh.uid.clone(), duration);
             self.put_pod(fresh);

@@ -1,0 +1,223 @@
+//! A promise: pods that are not there yet, but that a queue holds the work of. They are demand like pods that
+//! wait, with three differences. Pods that are there come first. A machine is kept for them only where a place
+//! on it is needed, for they may last. And what a queue promised that has been lost since wakes nothing more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::pack::{cost, size};
+use super::scale_down::is_young;
+use super::scale_up::{boots, can_turn_back, in_order, place, ready_places};
+use super::state::{Phase, State, Tracked, is_live};
+use super::view::View;
+use crate::model::pod::{Phase as PodPhase, Pod, PodId};
+use crate::model::queue::{Backlog, Unit};
+use crate::model::resources::Resources;
+use crate::scheduling::{Place, first_failing_filter};
+
+/// A queue as it was last heard of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Queue {
+    /// What it held, by service.
+    pub services: Vec<Backlog>,
+    /// When that was heard.
+    pub heard: Timestamp,
+    /// Why nothing has been heard since, when its source is lost.
+    pub lost: Option<String>,
+}
+
+/// Not more pods than this are promised of one service at a time: the rest comes when these are there.
+const MOST: u64 = 1000;
+/// Begins the namespace of promised pods. No real namespace has a colon.
+const NAMESPACE: &str = "queue:";
+
+/// True for a pod that a queue promises.
+pub(super) fn is_promised(id: &PodId) -> bool {
+    id.namespace.starts_with(NAMESPACE)
+}
+
+/// The queue and service that promise this pod, as `QUEUE/SERVICE`.
+fn promiser(id: &PodId) -> String {
+    let queue = id.namespace.strip_prefix(NAMESPACE).unwrap_or(&id.namespace);
+    let service = id.name.rsplit_once('#').map_or(id.name.as_str(), |(service, _)| service);
+    format!("{queue}/{service}")
+}
+
+/// What promised pods say in a reason: `queue uploads/thumb promises 3 pods`.
+pub(super) fn sentence<'a>(pods: impl Iterator<Item = &'a PodId>) -> Option<String> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for id in pods.filter(|id| is_promised(id)) {
+        *counts.entry(promiser(id)).or_default() += 1;
+    }
+    let all = counts.len();
+    let (first, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+    let others = if all > 1 { format!(" (and {} more services)", all - 1) } else { String::new() };
+    Some(format!("queue {first} promises {count} pods{others}"))
+}
+
+/// Pods of one service that are there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Cover {
+    /// Not finished.
+    pub(super) live: u64,
+    /// Those of them that run.
+    pub(super) running: u64,
+}
+
+/// How far pods that are there cover each of these services, in their order.
+pub(super) fn covers(state: &State, units: &[&Unit]) -> Vec<Cover> {
+    // One look at each pod, however many services there are: each is found by its first label.
+    let mut by_label: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
+    for (index, unit) in units.iter().enumerate() {
+        if let Some((key, value)) = unit.labels.first_key_value() {
+            by_label.entry((key, value)).or_default().push(index);
+        }
+    }
+    let mut covers = vec![Cover::default(); units.len()];
+    if by_label.is_empty() {
+        return covers;
+    }
+    for pod in state.pods.values().filter(|pod| !pod.labels.is_empty() && is_live(pod)) {
+        for (key, value) in &pod.labels {
+            for index in by_label.get(&(key.as_str(), value.as_str())).into_iter().flatten() {
+                let unit = units[*index];
+                let here = unit.namespace.as_ref().is_none_or(|namespace| *namespace == pod.id.namespace);
+                if here && unit.labels.iter().all(|(key, value)| pod.labels.get(key) == Some(value)) {
+                    covers[*index].live += 1;
+                    covers[*index].running += u64::from(pod.phase == PodPhase::Running);
+                }
+            }
+        }
+    }
+    covers
+}
+
+/// The pods that queues promise, the largest first. `lost` asks also for what was promised by those that have been
+/// lost since.
+pub(super) fn pods(state: &State, lost: bool) -> Vec<Pod> {
+    let heard = state.queues.iter().filter(|(_, queue)| lost || queue.lost.is_none());
+    let asks = |backlog: &&Backlog| backlog.waiting > 0 && backlog.held.is_none();
+    let backlogs: Vec<(&String, &Backlog)> = heard
+        .flat_map(|(name, queue)| queue.services.iter().filter(asks).map(move |backlog| (name, backlog)))
+        .collect();
+    if backlogs.is_empty() {
+        return Vec::new();
+    }
+    let units: Vec<&Unit> = backlogs.iter().map(|(_, backlog)| &backlog.unit).collect();
+    let covers = covers(state, &units);
+    let mut pods = Vec::new();
+    for ((queue, backlog), cover) in backlogs.into_iter().zip(covers) {
+        let count = backlog.to_come(cover.live, cover.running).min(MOST).min(room(state, &backlog.unit));
+        pods.extend((1..=count).map(|number| promised(queue, backlog, number)));
+    }
+    pods.sort_by(|a, b| (size(b), &a.id).cmp(&(size(a), &b.id)));
+    pods
+}
+
+/// More pods of this kind than this fit on no account, were all machines empty and on.
+fn room(state: &State, unit: &Unit) -> u64 {
+    let most = |all: &Resources| {
+        let wanted = &unit.requests;
+        let of = |all: u64, wanted: u64| all.checked_div(wanted).unwrap_or(u64::MAX);
+        let extended =
+            wanted.extended.iter().map(|(name, wanted)| of(all.extended.get(name).copied().unwrap_or(0), *wanted));
+        let plain = [
+            of(all.cpu_milli, wanted.cpu_milli),
+            of(all.memory, wanted.memory),
+            of(all.ephemeral, wanted.ephemeral),
+            all.pods,
+        ];
+        extended.chain(plain).min().unwrap_or_default()
+    };
+    let shapes = state.machines.values().map(|tracked| &tracked.machine.shape);
+    shapes.map(|shape| most(&shape.allocatable)).fold(0, u64::saturating_add)
+}
+
+/// A pod to come, as the fit judges it.
+pub(super) fn promised(queue: &str, backlog: &Backlog, number: u64) -> Pod {
+    let unit = &backlog.unit;
+    Pod {
+        id: PodId { namespace: format!("{NAMESPACE}{queue}"), name: format!("{}#{number:04}", backlog.service) },
+        requests: unit.requests.clone(),
+        node_selector: unit.node_selector.clone(),
+        tolerations: unit.tolerations.clone(),
+        labels: unit.labels.clone(),
+        ..Pod::default()
+    }
+}
+
+/// Where promised pods will go.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    /// Why machines are kept, by name: those with a place that a promised pod needs.
+    pub(super) kept: BTreeMap<String, String>,
+    /// Those that have no place on what is on or coming, and may wake a machine.
+    pub(super) left: Vec<Pod>,
+    /// Those likewise whose queue has been lost since: they wake nothing.
+    frozen: Vec<Pod>,
+}
+
+/// Gives promised pods places on what is on or coming, behind the pods that are there.
+pub(super) fn settle(state: &State, view: &View, now: Timestamp) -> Settled {
+    let promised = pods(state, true);
+    if promised.is_empty() {
+        return Settled::default();
+    }
+    let mut ready = ready_places(state, view);
+    let mut coming: Vec<Place<'_>> = Vec::new();
+    let future = |wanted: &dyn Fn(&Tracked) -> bool| -> Vec<Place<'_>> {
+        state.machines.values().filter(|one| wanted(one)).map(|one| view.future(state, one)).collect()
+    };
+    coming.extend(future(&|tracked| boots(tracked, now)));
+    coming.extend(future(&|tracked| tracked.phase == Phase::Uncordoning));
+    let mut there = in_order(state);
+    there.extend(state.pods.values().filter(|pod| !pod.unschedulable && is_young(pod, now)));
+    let rest = place(state, now, there, &mut ready, |_, _| {});
+    place(state, now, rest, &mut coming, |_, _| {});
+    // What is busy stays on anyway; of the rest the dearest go off first.
+    ready.sort_by_key(|place| (view.load(place.name).work.is_empty(), cost(place), place.name));
+    let mut kept: BTreeMap<String, Vec<PodId>> = BTreeMap::new();
+    let mut keep = |pod: &Pod, name: &str| kept.entry(name.to_owned()).or_default().push(pod.id.clone());
+    let rest = place(state, now, promised.iter().collect(), &mut ready, &mut keep);
+    let rest = place(state, now, rest, &mut coming, &mut keep);
+    let lost: BTreeSet<String> = state
+        .queues
+        .iter()
+        .filter(|(_, queue)| queue.lost.is_some())
+        .map(|(name, _)| format!("{NAMESPACE}{name}"))
+        .collect();
+    let (frozen, left) = rest.into_iter().cloned().partition(|pod| lost.contains(&pod.id.namespace));
+    Settled {
+        left,
+        frozen,
+        kept: kept.into_iter().filter_map(|(name, ids)| Some((name, sentence(ids.iter())?))).collect(),
+    }
+}
+
+/// The machines on their way off that promised pods need, each with the reason to keep it. They are on: that
+/// asks for no wake-up, so a queue that has been lost since counts too.
+pub(super) fn turn_back(state: &State, view: &View, now: Timestamp) -> Vec<(String, String)> {
+    let leaving: Vec<(&String, &Tracked)> = state.machines.iter().filter(|(_, one)| can_turn_back(one)).collect();
+    if leaving.is_empty() || state.queues.is_empty() {
+        return Vec::new();
+    }
+    let settled = settle(state, view, now);
+    let mut left: Vec<Pod> = settled.left.into_iter().chain(settled.frozen).collect();
+    let mut kept = Vec::new();
+    for (name, tracked) in leaving {
+        let mut place = view.place(name, &tracked.machine.shape, false);
+        let mut taken: Vec<PodId> = Vec::new();
+        left.retain(|pod| {
+            let fits = first_failing_filter(pod, &place).is_none();
+            if fits {
+                place.take(pod);
+                taken.push(pod.id.clone());
+            }
+            !fits
+        });
+        kept.extend(sentence(taken.iter()).map(|reason| (name.clone(), reason)));
+    }
+    kept
+}
