@@ -3,13 +3,14 @@ SHELL := /bin/bash
 CARGO ?= cargo
 MAREA := target/release/marea
 # Debian packages that the machine itself needs; the machines that Marea makes have their own.
-PACKAGES := systemd-container mmdebstrap openssh-client iproute2 zstd
-# An sshd for the tests of SSH, which start their own on loopback; installing it starts none.
-TEST_PACKAGES := openssh-server
+PACKAGES := systemd-container mmdebstrap openssh-client iproute2 zstd curl
+# An sshd for the tests of SSH, which start their own on loopback; installing it starts none. A shell that needs no
+# library, for an image that holds nothing else.
+TEST_PACKAGES := openssh-server busybox-static
 
 .PHONY: build setup setup-test bundle demo test lint bench clean-demo
 
-build: ## the program
+build: ## the programs
 	$(CARGO) build --release
 
 setup: ## what the machine must have (Debian; needs root, installs only what is missing)
@@ -31,7 +32,7 @@ endef
 bundle: build setup ## binaries and images, pinned, cached by content
 	$(MAREA) bundle build
 
-demo: bundle ## from nothing to a pod on a machine that was off, and that machine off again
+demo: bundle ## from nothing to a function on a machine that was off, and that machine off again
 	tests/demo.sh
 
 clean-demo: ## remove all that the demo made

@@ -7,7 +7,7 @@
 //! 8  main
 //! 7  cli                              the edge: the words a person types
 //! 6  daemon                           the one event loop
-//! 5  executor, bootstrap, http        doing
+//! 5  executor, bootstrap, http, supervisor   doing
 //! 4  provider, kubernetes, store, metrics, bundle, s3
 //! 3  remote, clock, config, bootstrap::plan
 //! 2  autoscaler, recipe               deciding: pure
@@ -36,3 +36,4 @@ pub mod s3;
 pub mod schedule;
 pub mod scheduling;
 pub mod store;
+pub mod supervisor;

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The demo: from one RADL file and no machine to a pod on a machine that was off, and that machine off again.
+# The demo: from one RADL file and no machine to a function that runs on a machine which was off: a file is put in a
+# bucket, a machine is powered on, the result is in the bucket, and the machine is off again.
 # Usage: tests/demo.sh [down]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,12 +26,13 @@ if [ "${1:-}" = down ]; then
   stop_daemon
   exec "$MAREA" destroy --yes
 fi
+command -v curl >/dev/null || { echo "marea: the demo puts its file with curl: apt-get install curl" >&2; exit 1; }
 [ "$(id -u)" = 0 ] || { echo "marea: the demo makes machines on this computer and needs root" >&2; exit 1; }
 
 say "1. The template"
-"$MAREA" check radl/elastic-local.radl
+"$MAREA" check radl/functions-local.radl
 
-say "2. The cluster (machines, kubeadm, pod network)"
+say "2. The cluster (machines, kubeadm, pod network, MinIO, function gateway)"
 mkdir -p "$MAREA_STATE"
 [ -f "$CONFIG" ] || cat > "$CONFIG" <<TOML
 provider = "local"
@@ -40,7 +42,7 @@ idle_timeout = "15s"      # ten minutes unless set: the demo is in a hurry
 boot_timeout = "2m"
 TOML
 started=$(date +%s)
-"$MAREA" bootstrap radl/elastic-local.radl --config "$CONFIG"
+"$MAREA" bootstrap radl/functions-local.radl --config "$CONFIG"
 echo "bootstrap took $(( $(date +%s) - started )) s"
 
 say "3. The daemon"
@@ -56,56 +58,84 @@ workers_on() { state | python3 -c 'import json,sys; d=json.load(sys.stdin); prin
 for _ in $(seq 240); do [ -z "$(workers_on)" ] && break; sleep 0.5; done
 [ -z "$(workers_on)" ] || { echo "these workers did not go off: $(workers_on)" >&2; exit 1; }
 
-say "4. A real workload: one pod that fits no machine that is on"
-job=tide-$(date +%H%M%S)
+say "4. A function: an FDL file, as SCAR and OSCAR read it"
+front=$(kubectl get nodes -l node-role.kubernetes.io/control-plane -o jsonpath='{.items[0].status.addresses[?(@.type=="InternalIP")].address}')
+# Secrets are files of root's and pipes, never arguments.
+( umask 077; kubectl -n marea-functions get secret gateway -o jsonpath='{.data.password}' | base64 -d > "$MAREA_STATE/functions-password" )
+access=(--endpoint "http://$front:30301" --password-file "$MAREA_STATE/functions-password")
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+cat > "$work/tide.yaml" <<'YAML'
+functions:
+  oscar:
+  - marea:
+      name: tide
+      image: marea.local/busybox:1
+      cpu: '0.5'
+      memory: 256Mi
+      script: tide.sh
+      input:
+      - {storage_provider: minio.default, path: tide/in}
+      output:
+      - {storage_provider: minio.default, path: tide/out}
+YAML
+cat > "$work/tide.sh" <<'SH'
+echo "working on $INPUT_FILE_PATH"
+tr 'a-z' 'A-Z' < "$INPUT_FILE_PATH" > "$TMP_OUTPUT_DIR/$(basename "$INPUT_FILE_PATH")"
+SH
+cat "$work/tide.yaml"
+"$MAREA" functions apply "$work/tide.yaml" "${access[@]}"
+
+key() { kubectl -n marea-functions get secret minio -o "jsonpath={.data.$1}" | base64 -d; }
+s3() { # any client of S3 does; this one is on every machine
+  printf 'user = "%s:%s"\naws-sigv4 = "aws:amz:us-east-1:s3"\nsilent\nshow-error\nfail\n' "$(key accessKey)" "$(key secretKey)" | curl -K - "$@"
+}
+
+say "5. A file is put in the bucket; every worker is off"
+"$MAREA" status
+[ -z "$(workers_on)" ] || { echo "still on: $(workers_on)" >&2; exit 1; }
+name=file-$(date +%H%M%S).txt
+head -c 200000 /dev/urandom | base64 > "$work/$name"
+tr 'a-z' 'A-Z' < "$work/$name" > "$work/expected"
 t0=$(date +%s.%N)
 at() { awk -v a="$t0" -v b="$(date +%s.%N)" 'BEGIN{printf "%7.1f s  ", b-a}'; }
-kubectl apply -f - <<YAML
-apiVersion: batch/v1
-kind: Job
-metadata: {name: $job}
-spec:
-  backoffLimit: 0
-  template:
-    spec:
-      restartPolicy: Never
-      containers:
-      - name: work
-        image: marea.local/busybox:1
-        imagePullPolicy: Never
-        command: [sh, -c, "echo the tide is in; sleep 5"]
-        resources: {requests: {cpu: 500m, memory: 256Mi}}
-YAML
+s3 -T "$work/$name" "http://$front:30300/tide/in/$name"
+echo "$(at)tide/in/$name is in the bucket"
 declare -A seen
 note() { [ -n "${seen[$1]:-}" ] && return 0; seen[$1]=1; echo "$(at)$2"; }
 machine=
-for _ in $(seq 600); do
-  pod=$(kubectl get pods -l "job-name=$job" -o jsonpath='{range .items[*]}{.metadata.name} {.status.phase} {.spec.nodeName} {.status.conditions[?(@.type=="PodScheduled")].reason}{"\n"}{end}' 2>/dev/null | head -1 || true)
-  read -r name phase node reason <<< "$pod" || true
-  case "$phase" in
-    Pending) if [ "$node" = Unschedulable ] || [ "${reason:-}" = Unschedulable ]; then
-        [ -n "${seen[pending]:-}" ] || { note pending "Pending: Unschedulable"; "$MAREA" why pod "default/$name" | sed 's/^/             /' || true; }
-      fi ;;
-    Running) note running "Running on $node"; machine=$node ;;
-    Succeeded) note running "Running on $node"; note completed "Completed on $node"; machine=$node ;;
-    Failed) echo "the pod failed" >&2; kubectl describe pod "$name" >&2; exit 1 ;;
-  esac
+for _ in $(seq 900); do
+  pod=$(kubectl -n marea-functions get pods -l oscar_service=tide --sort-by=.metadata.creationTimestamp -o jsonpath='{range .items[*]}{.metadata.name} {.status.phase} {.spec.nodeName}{"\n"}{end}' 2>/dev/null | tail -1 || true)
+  read -r pod phase node <<< "$pod" || true
+  if [ -n "${pod:-}" ] && [ "${pod:-}" != "${before:-}" ]; then
+    case "$phase" in
+      Pending) note pending "pod $pod waits for a machine" ;;
+      Running) note running "it runs on $node"; machine=$node ;;
+      Succeeded) note running "it runs on $node"; note done "it is done on $node"; machine=$node ;;
+      Failed) echo "the run failed" >&2; kubectl -n marea-functions logs "$pod" >&2; exit 1 ;;
+    esac
+  fi
   while read -r m s; do
     [ -n "${seen[$m/$s]:-}" ] || note "$m/$s" "machine $m: $s"
   done < <(state | python3 -c 'import json,sys
 for m in json.load(sys.stdin)["machines"]:
     if m["role"]=="worker": print(m["name"], m["state"])')
-  if [ -n "${seen[completed]:-}" ] && [ -z "$(workers_on)" ]; then break; fi
+  if [ -z "${seen[out]:-}" ] && s3 "http://$front:30300/tide/out/$name" -o "$work/result" 2>/dev/null; then
+    cmp "$work/expected" "$work/result" || { echo "the result has other bytes" >&2; exit 1; }
+    note out "tide/out/$name is in the bucket: $(stat -c %s "$work/result") bytes, each as expected"
+  fi
+  if [ -n "${seen[out]:-}" ] && [ -n "$machine" ] && [ -z "$(workers_on)" ]; then break; fi
   sleep 0.3
 done
-[ -n "${seen[completed]:-}" ] || { echo "the pod did not complete" >&2; "$MAREA" status >&2; tail -20 "$MAREA_STATE/daemon.log" >&2; exit 1; }
+[ -n "${seen[out]:-}" ] || { echo "no result came" >&2; "$MAREA" status >&2; tail -20 "$MAREA_STATE/daemon.log" >&2; kubectl -n marea-functions get jobs,pods >&2; exit 1; }
 [ -z "$(workers_on)" ] || { echo "still on: $(workers_on)" >&2; tail -20 "$MAREA_STATE/daemon.log" >&2; exit 1; }
 echo "$(at)machine $machine is off again"
+"$MAREA" functions logs tide "${access[@]}" || true
 
 say "Done. Look around:"
 cat <<TEXT
   $MAREA status                                  machines, state, age, use
   $MAREA why node $machine                       why it is off
+  $MAREA functions list ${access[*]}
   KUBECONFIG=$KUBECONFIG $MAREA_BUNDLE/bin/kubectl get nodes,pods -A
   tail -f $MAREA_STATE/daemon.log
 Clean up: make clean-demo

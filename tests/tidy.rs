@@ -39,9 +39,11 @@ const FLOORS: &[(&str, u8)] = &[
     ("executor", 5),
     ("bootstrap", 5),
     ("http", 5),
+    ("supervisor", 5),
     ("daemon", 6),
     ("cli", 7),
     ("main", 8),
+    ("bin", 8),
     ("lib", 8),
 ];
 

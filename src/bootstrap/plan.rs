@@ -163,6 +163,7 @@ struct Context<'a> {
     pool: &'a Pool,
     parameters: &'a BTreeMap<String, Value>,
     bundle: &'static str,
+    images: &'a BTreeMap<String, Piece>,
 }
 
 /// Makes the plan.
@@ -194,6 +195,7 @@ pub fn plan(
                 pool,
                 parameters: &shown,
                 bundle: BUNDLE_ON_MACHINE,
+                images: &bundle.images,
             };
             Recipes { sources, bundle, secrets: &secrets, role: machine.role, one: &one, context: &context }
                 .add(&mut host)?;
@@ -208,12 +210,19 @@ fn hide(one: &Resolved, secrets: &mut Secrets) -> BTreeMap<String, Value> {
     let mut shown = one.parameters.clone();
     for (name, value) in &mut shown {
         if one.recipe.parameters.get(name).is_some_and(|p| p.secret) {
-            let placeholder = format!("<secret {}.{name}>", one.recipe.name.get_ref());
+            let recipe = one.recipe.name.get_ref();
             let text = match &*value {
                 Value::Flag(v) => v.to_string(),
                 Value::Number(v) => v.to_string(),
                 Value::Text(v) => v.clone(),
             };
+            // Pools may set the same parameter to different values.
+            let mut placeholder = format!("<secret {recipe}.{name}>");
+            let mut other = 1;
+            while secrets.0.get(&placeholder).is_some_and(|known| *known != text) {
+                other += 1;
+                placeholder = format!("<secret {recipe}.{name} {other}>");
+            }
             secrets.0.insert(placeholder.clone(), text);
             *value = Value::Text(placeholder);
         }

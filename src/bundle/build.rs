@@ -66,8 +66,12 @@ pub async fn build(manifest: &Manifest, options: &Options<'_>) -> Result<Vec<Lin
     let go = if options.from == From::Download { String::new() } else { compile::go_version().unwrap_or_default() };
     let mut silent = Vec::new();
     for program in &manifest.program {
-        let key = program_key(manifest, program, &go);
         let path = format!("bin/{}", program.name);
+        if program.beside {
+            beside(folder, program, &before, &mut lines, options)?;
+            continue;
+        }
+        let key = program_key(manifest, program, &go);
         if let Some(line) = kept(folder, &path, &key, &before) {
             lines.insert(path, line);
             continue;
@@ -101,6 +105,40 @@ pub async fn build(manifest: &Manifest, options: &Options<'_>) -> Result<Vec<Lin
     let lines: Vec<Line> = lines.into_values().collect();
     write_index(folder, &lines)?;
     Ok(lines)
+}
+
+/// A part of Marea itself: taken again whenever it is another one.
+fn beside(
+    folder: &Path,
+    program: &Program,
+    before: &BTreeMap<String, Line>,
+    lines: &mut BTreeMap<String, Line>,
+    options: &Options<'_>,
+) -> Result<(), BundleError> {
+    let own = std::env::current_exe().map_err(at("/proc/self/exe"))?;
+    let source = own.with_file_name(&program.name);
+    if !source.is_file() {
+        return Err(BundleError::Manifest(format!(
+            "program `{}` is part of Marea, and {} is not there: install it beside {} (`make build` makes both)",
+            program.name,
+            source.display(),
+            own.display()
+        )));
+    }
+    let path = format!("bin/{}", program.name);
+    let key = digest::of_file(&source)?.0;
+    if let Some(line) = kept(folder, &path, &key, before) {
+        lines.insert(path, line);
+        return Ok(());
+    }
+    let to = folder.join(&path);
+    let new = to.with_extension("new");
+    fs::copy(&source, &new).map_err(at(&source))?;
+    executable(&new)?;
+    fs::rename(&new, &to).map_err(at(&to))?;
+    finish(folder, &path, &key, &program.version, "", lines)?;
+    (options.say)(&format!("{path} {} taken from {}", program.version, source.display()));
+    Ok(())
 }
 
 fn build_image(
@@ -244,7 +282,9 @@ fn finish(
     all.extend(lines.clone());
     write_index(folder, &all.into_values().collect::<Vec<_>>())?;
     let file = key_file(folder, path);
-    fs::write(&file, format!("{key}\n")).map_err(at(&file))
+    let new = file.with_extension("new");
+    fs::write(&new, format!("{key}\n")).map_err(at(&new))?;
+    fs::rename(&new, &file).map_err(at(&file))
 }
 
 /// The index of a bundle.

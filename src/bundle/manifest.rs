@@ -8,6 +8,8 @@ use super::BundleError;
 
 /// The list that this program was built with.
 pub const BUILT_IN: &str = include_str!("../../recipes/bundle.toml");
+/// What stands in a list for this program's own version.
+const OWN_VERSION: &str = "@VERSION@";
 
 /// The whole list.
 #[derive(Debug, Clone, Deserialize)]
@@ -67,6 +69,9 @@ pub struct Program {
     pub sha256: Option<String>,
     /// Its path in the archive, when the URL gives a `.tar.gz`.
     pub member: Option<String>,
+    /// It lies beside the program that makes the bundle: a part of Marea itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beside: bool,
 }
 
 /// One container image of a single layer.
@@ -98,6 +103,7 @@ pub struct Image {
 impl Manifest {
     /// Reads a list; `name` is told in errors.
     pub fn read(name: &str, text: &str) -> Result<Self, BundleError> {
+        let text = &text.replace(OWN_VERSION, env!("CARGO_PKG_VERSION"));
         let manifest: Self = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(1, |s| text[..s.start.min(text.len())].matches('\n').count() + 1);
             BundleError::Manifest(format!("{name}:{line}: {}", error.message()))
@@ -120,9 +126,12 @@ impl Manifest {
                 return Err(format!("program `{}` needs both `module` and `package`, or neither", program.name));
             }
             let pinned = program.url.is_some() && program.sha256.is_some();
-            if program.module.is_none() && !pinned {
+            if program.beside && (program.module.is_some() || program.url.is_some()) {
+                return Err(format!("program `{}` lies beside Marea and needs no other source", program.name));
+            }
+            if program.module.is_none() && !pinned && !program.beside {
                 return Err(format!(
-                    "program `{}` has no source: name `module` and `package`, or `url` and `sha256`",
+                    "program `{}` has no source: name `module` and `package`, `url` and `sha256`, or `beside`",
                     program.name
                 ));
             }
@@ -157,6 +166,7 @@ mod tests {
             ("[[program]]\nname = \"x\"\nversion = \"1\"\nsha = \"\"\n", "m:4: unknown field `sha`"),
             ("[[program]]\nname = \"x\"\nversion = \"1\"\n", "no source"),
             ("[[program]]\nname = \"x\"\nversion = \"1\"\nurl = \"u\"\nsha256 = \"12\"\n", "no SHA-256"),
+            ("[[program]]\nname = \"x\"\nversion = \"1\"\nbeside = true\nurl = \"u\"\n", "no other source"),
             ("[[image]]\nname = \"x\"\nversion = \"1\"\nreference = \"r\"\nprograms = { a = \"b\" }\n", "not listed"),
         ] {
             let error = Manifest::read("m", text).unwrap_err().to_string();

@@ -11,6 +11,11 @@ const FILES: &[(&str, &str)] = &[
     ("kubeadm-join.sh.j2", include_str!("../../recipes/kubeadm-join.sh.j2")),
     ("cni.conflist.j2", include_str!("../../recipes/cni.conflist.j2")),
     ("kubelet.service.j2", include_str!("../../recipes/kubelet.service.j2")),
+    ("minio.toml", include_str!("../../recipes/minio.toml")),
+    ("minio.yaml.j2", include_str!("../../recipes/minio.yaml.j2")),
+    ("secret.sh.j2", include_str!("../../recipes/secret.sh.j2")),
+    ("functions.toml", include_str!("../../recipes/functions.toml")),
+    ("functions.yaml.j2", include_str!("../../recipes/functions.yaml.j2")),
 ];
 
 /// The recipes inside this program.

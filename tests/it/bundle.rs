@@ -155,3 +155,33 @@ async fn verify_finds_a_changed_piece() {
     assert_eq!(out.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&out.stdout).contains("bin/tool"));
 }
+
+#[test]
+fn a_part_of_marea_is_taken_from_beside_it_and_again_when_it_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::copy(env!("CARGO_BIN_EXE_marea"), path("marea")).unwrap();
+    std::fs::write(
+        path("list.toml"),
+        "[[program]]\nname = \"part\"\nversion = \"@VERSION@\"\nbeside = true\n\n[[image]]\nname = \"part\"\nversion = \"1\"\nreference = \"marea.local/part:@VERSION@\"\nprograms = { \"usr/bin/part\" = \"part\" }\n",
+    )
+    .unwrap();
+    let build = || {
+        let mut command = std::process::Command::new(path("marea"));
+        command.arg("--bundle").arg(path("bundle")).args(["bundle", "build", "--manifest"]).arg(path("list.toml"));
+        command.output().unwrap()
+    };
+    let missing = build();
+    let text = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert!(missing.status.code() == Some(1) && text.contains("part is not there"), "{text}");
+    let mut images = Vec::new();
+    for text in ["one", "one", "two"] {
+        std::fs::write(path("part"), text).unwrap();
+        assert!(build().status.success());
+        assert_eq!(std::fs::read_to_string(path("bundle/bin/part")).unwrap(), text);
+        images.push(std::fs::read(path("bundle/images/part.tar")).unwrap());
+    }
+    assert!(images[0] == images[1] && images[1] != images[2]);
+    let index = std::fs::read_to_string(path("bundle/index.txt")).unwrap();
+    assert!(index.contains(&format!("marea.local/part:{}", env!("CARGO_PKG_VERSION"))), "{index}");
+}

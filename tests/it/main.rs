@@ -26,3 +26,4 @@ mod recipe;
 mod remote;
 mod s3;
 mod store;
+mod supervisor;

@@ -233,3 +233,44 @@ fn each_line_of_a_check_counts() {
     assert_eq!(answer("true\nfalse\n"), format!("todo {key}\n"));
     assert_eq!(answer("false | true\ntrue\n"), format!("todo {key}\n"));
 }
+
+#[test]
+fn functions_take_a_store_of_ours_or_another_or_none() {
+    let (mut spec, machines) = cluster(&["functions"]);
+    let mut make = |parameters: &[(&str, &str)]| {
+        let parameters = parameters.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        spec.front_end.recipes = vec![RecipeUse { name: "functions".to_owned(), version: None, parameters }];
+        plan(&spec, &machines, &embedded::sources(), &bundle()).unwrap()
+    };
+    let script = |plan: &Plan| {
+        let steps = &plan.hosts[0].steps;
+        steps.iter().filter(|s| s.key.starts_with("functions/")).map(|s| s.script.clone()).collect::<String>()
+    };
+    let ours = script(&make(&[]));
+    assert!(ours.contains("there is no MinIO") && ours.contains("path: minio/accessKey"), "{ours}");
+    let none = script(&make(&[("storage", "none")]));
+    assert!(!none.contains("minio/accessKey") && none.contains("kind = \"none\""), "{none}");
+    let external = make(&[
+        ("storage", "external"),
+        ("endpoint", "https://s3.example.org"),
+        ("access_key", "tide-reader"),
+        ("secret_key", "tide-secret"),
+    ]);
+    assert!(script(&external).contains("https://s3.example.org"));
+    let shown = external.to_string();
+    assert!(!shown.contains("tide-reader") && !shown.contains("tide-secret"), "{shown}");
+    assert!(external.secrets.reveal(&script(&external)).contains("secretKey: 'tide-secret'"));
+    // A worker gets the image that its pods take the supervisor from, and nothing else.
+    let worker: Vec<_> = external.hosts[1].steps.iter().filter(|s| s.key.starts_with("functions/")).collect();
+    assert_eq!(worker.iter().map(|s| s.key.as_str()).collect::<Vec<_>>(), ["functions/image of Marea"]);
+}
+
+#[test]
+fn minio_stays_on_the_front_end() {
+    let plan = made(&["minio"]);
+    let here = |host: usize| plan.hosts[host].steps.iter().any(|s| s.key.starts_with("minio/"));
+    assert!(here(0) && !here(1));
+    let script: String = plan.hosts[0].steps.iter().map(|s| s.script.as_str()).collect();
+    assert!(script.contains("nodeSelector: {node-role.kubernetes.io/control-plane: \"\"}"));
+    assert!(script.contains("MINIO_NOTIFY_WEBHOOK_QUEUE_DIR_marea"));
+}
