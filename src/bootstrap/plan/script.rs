@@ -61,7 +61,8 @@ pub(in crate::bootstrap) fn import(path: &str, sha256: &str) -> String {
 }
 
 pub(in crate::bootstrap) fn imported(reference: &str) -> String {
-    format!("marea_images | grep -qxF {}\n", quote(reference))
+    // Not `grep -q`: it would leave before the list is written, and the pipe that breaks then is no image that is missing.
+    format!("marea_images | grep -xF {} >/dev/null\n", quote(reference))
 }
 
 /// The whole text of a step: it is parsed to its end before it begins (a connection that is cut while the
@@ -83,7 +84,8 @@ pub fn whole(step: &PlannedStep, body: &str, fetched: Option<&str>) -> String {
 /// One script that answers, for all `steps`, which are to do: one key a line.
 pub fn survey(steps: &[PlannedStep]) -> String {
     let mut text = format!(
-        "{{\n{TURN}\nexport PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
+        // One check that fails is one step to do, and not the end of the asking.
+        "{{\nset +e\n{TURN}\nexport PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
          marea_images() {{ [ -n \"${{MAREA_IMAGES+x}}\" ] || MAREA_IMAGES=$(ctr -n k8s.io images ls -q); printf '%s\\n' \"$MAREA_IMAGES\"; }}\n\
          marea_step() {{ # KEY MARKER DIGEST ONCE CHECK\n\
          \x20 if [ \"$4\" = 0 ] && [ \"$(cat \"$2\" 2>/dev/null)\" != \"$3\" ]; then echo \"todo $1\"; return; fi\n\
@@ -142,5 +144,13 @@ mod tests {
         assert_eq!(quote("/a/b-c"), "/a/b-c");
         assert_eq!(quote("it's"), r"'it'\''s'");
         assert_eq!(quote(""), "''");
+    }
+
+    #[test]
+    fn an_image_is_found_however_long_the_list_is() {
+        let check = imported("image-0");
+        let text = format!("set -euo pipefail\nmarea_images() {{ printf '%s\\n' image-{{0..20000}}; }}\n{check}");
+        let status = std::process::Command::new("bash").args(["-c", &text]).status().unwrap();
+        assert!(status.success(), "{status}");
     }
 }
