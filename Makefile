@@ -5,8 +5,8 @@ MAREA := target/release/marea
 # Debian packages that the machine itself needs; the machines that Marea makes have their own.
 PACKAGES := systemd-container mmdebstrap openssh-client iproute2 zstd curl
 # An sshd for the tests of SSH, which start their own on loopback; installing it starts none. A shell that needs no
-# library, for an image that holds nothing else.
-TEST_PACKAGES := openssh-server busybox-static
+# library, for an image that holds nothing else. Real BMCs; environments for Python packages.
+TEST_PACKAGES := openssh-server busybox-static openipmi ipmitool iputils-ping openssl python3-venv
 
 .PHONY: build setup setup-test bundle demo test lint bench clean-demo
 

@@ -102,6 +102,27 @@ pub enum Event {
         /// Why not.
         reason: String,
     },
+    /// The provider says that a machine is off, and a second witness that it is not: neither is believed.
+    OffUnverified {
+        /// Which machine.
+        machine: String,
+        /// Who says what.
+        reason: String,
+    },
+    /// A machine that boots was reached in a new way.
+    Reached {
+        /// Which machine.
+        machine: String,
+        /// How far it is.
+        stage: record::Stage,
+    },
+    /// What a machine draws was measured.
+    Drawn {
+        /// Which machine.
+        machine: String,
+        /// Watts.
+        watts: u32,
+    },
     /// An action ended.
     Done {
         /// The action's number.
@@ -155,6 +176,8 @@ pub enum What {
     Observe,
     /// Power on.
     PowerOn,
+    /// Cut the power of a machine that does not come up, and give it back.
+    PowerCycle,
     /// Cordon the node, marked as ours.
     Cordon,
     /// Uncordon the node if it is marked as ours.
@@ -181,6 +204,7 @@ mod life;
 mod pack;
 pub mod policy;
 pub mod promise;
+pub mod record;
 mod scale_down;
 mod scale_up;
 pub mod state;

@@ -14,6 +14,7 @@ use crate::model::cluster::{ClusterSpec, Pool};
 use crate::model::machine::{Machine, Role};
 
 pub mod machines;
+pub mod power;
 
 /// Which provider powers the machines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -24,6 +25,14 @@ pub enum ProviderKind {
     Local,
     /// Machines with commands of their own.
     Command,
+    /// Machines with a BMC that speaks IPMI.
+    Ipmi,
+    /// Machines with a BMC that speaks Redfish.
+    Redfish,
+    /// Machines that wake by LAN and are powered off over SSH.
+    Wol,
+    /// Machines that are always on, or switched by a person.
+    Ssh,
 }
 
 /// The file as it is written.
@@ -51,6 +60,14 @@ pub struct Config {
     pub pools: Vec<PoolEntry>,
     /// Machines on this computer.
     pub local: Local,
+    /// How declared machines are looked at.
+    pub power: power::Power,
+    /// What all BMCs that speak IPMI have alike.
+    pub ipmi: power::Ipmi,
+    /// What all BMCs that speak Redfish have alike.
+    pub redfish: power::Redfish,
+    /// What all magic packets have alike.
+    pub wol: power::Wol,
 }
 
 /// `[ssh]`.
@@ -147,6 +164,18 @@ pub struct MachineEntry {
     /// How long each of these may take.
     #[serde(default)]
     pub timeout: Option<Millis>,
+    /// By which ways it is switched and seen, when others than the provider's.
+    #[serde(default)]
+    pub power: Option<Spanned<power::Ways>>,
+    /// Its BMC, by IPMI.
+    #[serde(default)]
+    pub ipmi: Option<power::Ipmi>,
+    /// Its BMC, by Redfish.
+    #[serde(default)]
+    pub redfish: Option<power::Redfish>,
+    /// Its network card.
+    #[serde(default)]
+    pub wol: Option<power::Wol>,
 }
 
 /// `[[schedule]]`.
@@ -299,6 +328,7 @@ impl Loaded {
         set(&mut policy.backoff_base_ms, a.backoff);
         set(&mut policy.backoff_max_ms, a.backoff_max);
         policy.max_booting = a.max_booting.or(policy.max_booting);
+        policy.by_hand = self.by_hand()?;
         policy.pools = spec.pools.iter().map(|p| (p.name.clone(), Bounds { min: p.min, max: Some(p.max) })).collect();
         for entry in &self.config.schedules {
             let pool = entry.pool.get_ref();

@@ -77,6 +77,8 @@ pub async fn run(
     let (events, mut inbox) = mpsc::channel::<Event>(CHANNEL);
     let (asks, mut questions) = mpsc::channel(64);
     let executor = Executor::new(provider.clone(), client.clone(), settings.limits, metrics.clone(), events.clone());
+    let place = |machine: &Machine| (machine.name.clone(), (machine.address.clone(), machine.port));
+    let executor = executor.with_addresses(settings.machines.iter().map(place).collect());
     let mut owner = Owner::open(&settings, journal, executor, metrics.clone())?;
     let shared = http::Shared { view: owner.views(), asks, metrics };
 

@@ -1,6 +1,7 @@
 //! The executor: does what the core decided. Every action runs in a task of its own under a limit of its
 //! own, and whatever becomes of it, also a panic, comes back as an event. It chooses nothing.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +11,16 @@ use kube::Client;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use crate::autoscaler::record::Stage;
 use crate::autoscaler::{Action, Event, What};
+use crate::clock;
 use crate::kubernetes::drain::{self, Patience};
+use crate::kubernetes::tell;
 use crate::metrics::Metrics;
-use crate::provider::Provider;
+use crate::provider::{Provider, UNVERIFIED, network};
+
+/// A machine that has not answered SSH after this long is not watched any more: it is late, and told as such.
+const BOOT_WATCH: Duration = Duration::from_mins(15);
 
 /// Limits of the actions: an outcome always comes, if only this one.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +59,7 @@ pub struct Executor {
     events: mpsc::Sender<Event>,
     metrics: Metrics,
     tasks: JoinSet<()>,
+    addresses: BTreeMap<String, (String, u16)>,
 }
 
 /// What the work is done with.
@@ -73,7 +81,7 @@ impl Executor {
     ) -> Self {
         let observers = Semaphore::new(limits.observers.max(1));
         let hands = Arc::new(Hands { provider, client, limits, observers });
-        Self { hands, events, metrics, tasks: JoinSet::new() }
+        Self { hands, events, metrics, tasks: JoinSet::new(), addresses: BTreeMap::new() }
     }
 
     /// Starts the action and returns at once.
@@ -81,6 +89,8 @@ impl Executor {
         // Ended tasks are collected here, so that the set does not grow.
         while self.tasks.try_join_next().is_some() {}
         let (hands, events, metrics) = (self.hands.clone(), self.events.clone(), self.metrics.clone());
+        let boots = matches!(action.what, What::PowerOn | What::PowerCycle);
+        let watched = self.addresses.get(&action.machine).filter(|_| boots).cloned();
         self.tasks.spawn(async move {
             let quiet = action.what == What::Observe;
             let name = name(&action.what);
@@ -103,7 +113,29 @@ impl Executor {
             if let Some(seen) = seen {
                 let _ = events.send(seen).await;
             }
+            let (machine, failed) = (action.machine.clone(), error.is_some());
             let _ = events.send(Event::Done { action: action.id, machine: action.machine, error }).await;
+            if let Some((address, port)) = watched.filter(|_| !failed) {
+                watch_boot(machine, &address, port, &events).await;
+            }
+        });
+    }
+
+    /// Where machines are reached, so that a boot can be watched.
+    #[must_use]
+    pub fn with_addresses(mut self, addresses: BTreeMap<String, (String, u16)>) -> Self {
+        self.addresses = addresses;
+        self
+    }
+
+    /// Tells something of a machine as an event of its node. That it cannot be told stops nothing.
+    pub fn tell(&mut self, machine: &str, reason: &'static str, message: String) {
+        let (hands, machine) = (self.hands.clone(), machine.to_owned());
+        self.tasks.spawn(async move {
+            let told = tell::tell(&hands.client, &machine, reason, &message, clock::now());
+            if let Ok(Err(error)) = tokio::time::timeout(hands.limits.node, told).await {
+                tracing::debug!(%machine, %error, "no event could be written");
+            }
         });
     }
 
@@ -114,11 +146,27 @@ impl Executor {
     }
 }
 
+/// Tells when a machine that boots first answers ping and SSH.
+async fn watch_boot(machine: String, address: &str, port: u16, events: &mpsc::Sender<Event>) {
+    let began = clock::monotonic();
+    let (mut ping, mut ssh) = (false, false);
+    while !ssh && began.elapsed() < BOOT_WATCH {
+        let signs = network::signs(address, port).await;
+        for (stage, now, before) in [(Stage::Ping, signs.ping, &mut ping), (Stage::Ssh, signs.ssh, &mut ssh)] {
+            if now && !std::mem::replace(before, now) {
+                let _ = events.send(Event::Reached { machine: machine.clone(), stage }).await;
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
 /// The action's name for logs and metrics.
 pub fn name(what: &What) -> &'static str {
     match what {
         What::Observe => "observe",
         What::PowerOn => "power-on",
+        What::PowerCycle => "power-cycle",
         What::Cordon => "cordon",
         What::Uncordon => "uncordon",
         What::Drain { .. } => "drain",
@@ -133,7 +181,7 @@ async fn outcome(hands: &Hands, action: &Action) -> (Option<Event>, Option<Strin
     let limit = match &action.what {
         What::Observe => limits.observe,
         What::PowerOn => limits.power_on,
-        What::PowerOff { .. } => limits.power_off,
+        What::PowerOff { .. } | What::PowerCycle => limits.power_off,
         What::Cordon | What::Uncordon | What::DeleteNode { .. } => limits.node,
         // The drain keeps its own time and can say which pod it waited for: this is only the net below.
         What::Drain { .. } => limits.drain + limits.node,
@@ -142,6 +190,7 @@ async fn outcome(hands: &Hands, action: &Action) -> (Option<Event>, Option<Strin
     let _turn = match &action.what {
         What::Observe => hands.observers.acquire().await.ok(),
         What::PowerOn
+        | What::PowerCycle
         | What::PowerOff { .. }
         | What::Cordon
         | What::Uncordon
@@ -159,7 +208,13 @@ async fn outcome(hands: &Hands, action: &Action) -> (Option<Event>, Option<Strin
     match result {
         Ok(seen) => (seen, None),
         Err(reason) if action.what == What::Observe => {
-            (Some(Event::PowerUnseen { machine: machine(), reason: reason.clone() }), Some(reason))
+            // What two witnesses tell differently is asked again too, ever more rarely.
+            let seen = if reason.starts_with(UNVERIFIED) {
+                Event::OffUnverified { machine: machine(), reason: reason.clone() }
+            } else {
+                Event::PowerUnseen { machine: machine(), reason: reason.clone() }
+            };
+            (Some(seen), Some(reason))
         }
         Err(reason) => (None, Some(reason)),
     }
@@ -174,6 +229,7 @@ async fn act(hands: &Hands, action: &Action) -> Result<Option<Event>, String> {
             Ok(Some(Event::PowerSeen { machine: machine.to_owned(), power }))
         }
         What::PowerOn => provider.power_on(machine).await.map(|()| None).map_err(|error| error.to_string()),
+        What::PowerCycle => provider.power_cycle(machine).await.map(|()| None).map_err(|error| error.to_string()),
         What::PowerOff { how } => {
             provider.power_off(machine, *how).await.map(|()| None).map_err(|error| error.to_string())
         }

@@ -7,6 +7,7 @@ pub mod convert;
 pub mod drain;
 pub mod facts;
 pub mod requests;
+pub mod tell;
 pub mod watch;
 
 /// The annotation that marks a cordon as ours: only a node that carries it is ever uncordoned by Marea.

@@ -1,6 +1,8 @@
 //! Metrics: the figures that Prometheus reads, in a registry of our own. Names and labels are part of the
 //! program's face: a dashboard that was built on them goes on working.
 
+pub mod power;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
@@ -30,6 +32,7 @@ pub struct Metrics {
     watch_fresh: IntGauge,
     journal_ok: IntGauge,
     process: Process,
+    power: power::Power,
 }
 
 #[derive(Debug, Clone)]
@@ -78,6 +81,7 @@ impl Metrics {
         registry.register(Box::new(info.clone()))?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         Ok(Self {
+            power: power::Power::register(&registry)?,
             pending_pods: gauge("marea_pending_pods", "Pods that the scheduler finds no place for.")?,
             machines: gauges("marea_machines", "Machines by pool and state.", &["pool", "state"])?,
             boot_seconds: seconds(
@@ -135,6 +139,11 @@ impl Metrics {
     /// A machine became a Ready node.
     pub fn booted(&self, took: Duration) {
         self.boot_seconds.observe(took.as_secs_f64());
+    }
+
+    /// What was counted of the machines' power.
+    pub fn power(&self, counts: &power::PowerCounts) {
+        self.power.show(counts);
     }
 
     /// A batch of events was decided about.

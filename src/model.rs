@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod fact;
+pub mod mac;
 pub mod machine;
 pub mod node;
 pub mod pod;

@@ -2,11 +2,23 @@
 //! powering on what is on, or off what is off, is a success.
 
 pub mod command;
+pub mod ipmi;
+pub mod joined;
 pub mod local;
+pub mod means;
+pub mod network;
+mod process;
+pub mod redfish;
+pub mod secret;
+pub mod ssh;
+pub mod wol;
 
 use futures::future::BoxFuture;
 
 use crate::model::machine::{Off, Power};
+
+/// How the text of [`ProviderError::Unverified`] begins: the name of that state.
+pub const UNVERIFIED: &str = "off-unverified";
 
 /// Why a provider could not do or see something.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +49,26 @@ pub enum ProviderError {
         /// What was seen.
         reason: String,
     },
+    /// It was refused and will be again until a person mends something: a wrong password, say.
+    #[error("{what} of `{machine}` was refused: {reason}")]
+    Refused {
+        /// `power on`, `power off` or `status`.
+        what: &'static str,
+        /// The machine.
+        machine: String,
+        /// What is to be mended.
+        reason: String,
+    },
+    /// One witness says that it is off, and another that it is not: neither is believed.
+    #[error("off-unverified: by {says} `{machine}` is off, but {but}")]
+    Unverified {
+        /// The machine.
+        machine: String,
+        /// By which means it is said to be off.
+        says: &'static str,
+        /// What speaks against it.
+        but: String,
+    },
     /// It did not end in its time; the machine may be in either state.
     #[error("{what} of `{machine}` did not end within {seconds} s")]
     TimedOut {
@@ -65,4 +97,17 @@ pub trait Provider: Send + Sync {
 
     /// Powers the machine off and returns only when it is seen off.
     fn power_off<'a>(&'a self, machine: &'a str, how: Off) -> BoxFuture<'a, Result<(), ProviderError>>;
+
+    /// Cuts the power of a machine that hangs and gives it back.
+    fn power_cycle<'a>(&'a self, machine: &'a str) -> BoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(async move {
+            self.power_off(machine, Off::Hard).await?;
+            self.power_on(machine).await
+        })
+    }
+
+    /// Watts that the machine draws now, where somebody measures them.
+    fn watts<'a>(&'a self, _machine: &'a str) -> BoxFuture<'a, Option<u32>> {
+        Box::pin(async { None })
+    }
 }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use super::policy::Policy;
 use super::promise::Queue;
+use super::record::{Cycle, Rung, Stage};
 use super::state::{Phase, State, Tracked, Wish, after, doubled};
 use super::view::sample;
 use super::{Event, Request, What};
@@ -66,6 +67,26 @@ pub(super) fn fold(state: &mut State, now: Timestamp, event: Event) {
                 tracked.trouble = Some(format!("its power cannot be seen: {reason}"));
             }
         }
+        Event::OffUnverified { machine, reason } => {
+            if let Some(tracked) = state.machines.get_mut(&machine) {
+                tracked.record.unverified = Some(reason.clone());
+                tracked.trouble = Some(reason);
+                // Its power is being taken: the ladder goes on, for a harder order is what helps here.
+                if let Phase::PoweringOff { .. } = tracked.phase {
+                    tracked.must_observe = false;
+                }
+            }
+        }
+        Event::Reached { machine, stage } => {
+            if let Some(tracked) = state.machines.get_mut(&machine) {
+                tracked.record.reach(stage, now);
+            }
+        }
+        Event::Drawn { machine, watts } => {
+            if let Some(tracked) = state.machines.get_mut(&machine) {
+                tracked.record.watts = Some((now, watts));
+            }
+        }
         Event::Done { action, machine, error } => done(state, now, action, &machine, error),
         Event::Asked { machine, request } => {
             if let Some(tracked) = state.machines.get_mut(&machine) {
@@ -95,6 +116,7 @@ fn started(state: &mut State, now: Timestamp, machines: Vec<Machine>, policy: Po
         tracked.not_before = None;
         tracked.errors = 0;
         tracked.must_observe = tracked.machine.role == Role::Worker;
+        tracked.record.by_hand = policy.by_hand.contains(&name);
         if tracked.machine.role == Role::FrontEnd {
             tracked.enter(
                 Phase::On { idle_since: None, unready_since: None },
@@ -139,6 +161,10 @@ fn apply_pod(state: &mut State, pod: Pod) {
 /// A machine's power was seen.
 fn seen(tracked: &mut Tracked, policy: &Policy, now: Timestamp, power: Power) {
     tracked.power_seen = Some((now, power));
+    tracked.record.unverified = None;
+    if power == Power::On {
+        tracked.record.reach(Stage::Power, now);
+    }
     let looked = tracked.in_flight.as_ref().is_some_and(|flight| flight.what == What::Observe);
     if !looked && tracked.phase != Phase::Unknown {
         // Nobody asked. It may be older than what an action has done since: look again rather than believe it.
@@ -164,6 +190,7 @@ fn contradicts(phase: &Phase, power: Power) -> bool {
 
 fn seen_off(tracked: &mut Tracked, policy: &Policy, now: Timestamp) {
     tracked.off_seen = Some(now);
+    tracked.record.ended();
     if tracked.wish == Some(Wish::Off) {
         tracked.wish = None;
     }
@@ -188,6 +215,8 @@ fn seen_on(tracked: &mut Tracked, policy: &Policy, now: Timestamp) {
     let deadline = after(now, policy.boot_timeout_ms);
     match tracked.phase {
         Phase::Unknown | Phase::Off | Phase::Failed { .. } | Phase::DeletingNode { .. } => {
+            // Nobody here powered it on: it may be the boot that was taken for ended.
+            tracked.record.ended_boot = None;
             tracked.enter(Phase::PoweringOn { issued: true, deadline }, now, "seen on");
         }
         Phase::PoweringOn { issued: false, .. } => tracked.phase = Phase::PoweringOn { issued: true, deadline },
@@ -233,6 +262,8 @@ fn done(state: &mut State, now: Timestamp, action: u64, machine: &str, error: Op
             }
         }
         (What::PowerOn, false) => {
+            tracked.record.started(flight.since);
+            tracked.record.cycle = None;
             if let Phase::PoweringOn { .. } = tracked.phase {
                 tracked.phase = Phase::PoweringOn { issued: true, deadline: after(now, policy.boot_timeout_ms) };
             }
@@ -246,6 +277,16 @@ fn done(state: &mut State, now: Timestamp, action: u64, machine: &str, error: Op
                 tracked.must_observe = true;
                 tracked.not_before = None;
             }
+        }
+        (What::PowerCycle, _) => {
+            if !failed {
+                // Its power was away: whatever its node shows from before is of an earlier boot.
+                tracked.off_seen = Some(now);
+                tracked.record.ended();
+                tracked.record.started(flight.since);
+            }
+            tracked.record.cycle = Some(Cycle::Done(now));
+            tracked.not_before = None;
         }
         (What::Cordon, false) => {
             if tracked.phase == Phase::Cordoning {
@@ -262,13 +303,20 @@ fn done(state: &mut State, now: Timestamp, action: u64, machine: &str, error: Op
         (What::Drain { .. }, false) => tracked.not_before = Some(after(now, policy.settle_ms)),
         (What::PowerOff { .. }, false) => {
             tracked.off_seen = Some(now);
+            tracked.record.unverified = None;
+            tracked.record.ended();
             tracked.wish = tracked.wish.filter(|wish| *wish == Wish::On);
             if let Phase::PoweringOff { rest_until, .. } = tracked.phase {
                 powered_off(tracked, now, rest_until);
             }
         }
         // It may be off all the same.
-        (What::PowerOff { .. }, true) => tracked.must_observe = true,
+        (What::PowerOff { how }, true) => {
+            tracked.must_observe = true;
+            if how == Off::Hard && tracked.errors >= policy.tell_after {
+                tracked.record.climb(Rung::Person, now);
+            }
+        }
         (What::DeleteNode { uid }, false) => {
             if nodes.get(machine).is_some_and(|node| node.uid == uid) {
                 nodes.remove(machine);
@@ -305,6 +353,7 @@ impl std::fmt::Display for What {
         f.write_str(match self {
             Self::Observe => "looking at its power",
             Self::PowerOn => "power on",
+            Self::PowerCycle => "power cycle",
             Self::Cordon => "cordon",
             Self::Uncordon => "uncordon",
             Self::Drain { .. } => "drain",

@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 
 use super::policy::Policy;
+use super::record::{Cycle, Rung, Stage};
 use super::state::{InFlight, Phase, State, Tracked, Wish, after};
 use super::view::{Load, View};
 use super::{Action, What};
@@ -58,7 +59,7 @@ fn move_on(tracked: &mut Tracked, sight: &Sight<'_>) {
             }
         }
         Phase::DeletingNode { rest_until } => {
-            if came_up {
+            if came_up || tracked.lives(sight.node) {
                 tracked.must_observe = true;
             } else if sight.nodes_fresh && sight.node.is_none() && tracked.in_flight.is_none() {
                 match rest_until {
@@ -92,7 +93,7 @@ fn stay_off(tracked: &mut Tracked, sight: &Sight<'_>, came_up: bool, rest_until:
     if tracked.machine.role == Role::FrontEnd || !sight.nodes_fresh || sight.node.is_none() {
         return;
     }
-    if came_up || tracked.off_seen.is_none() {
+    if came_up || tracked.lives(sight.node) || tracked.off_seen.is_none() {
         tracked.must_observe = true;
     } else if !tracked.must_observe && tracked.in_flight.is_none() {
         let reason = "it is off, and its node is still there";
@@ -101,13 +102,24 @@ fn stay_off(tracked: &mut Tracked, sight: &Sight<'_>, came_up: bool, rest_until:
 }
 
 fn boot(tracked: &mut Tracked, sight: &Sight<'_>, came_up: bool, late: bool) {
-    if came_up && sight.nodes_fresh {
+    let cycling = tracked.in_flight.as_ref().is_some_and(|flight| flight.what == What::PowerCycle);
+    if came_up && sight.nodes_fresh && !cycling {
         tracked.failures = 0;
         tracked.trouble = None;
+        tracked.record.came_up(sight.node.and_then(|node| node.boot_id.as_ref()));
         tracked.wish = tracked.wish.filter(|wish| *wish == Wish::Off);
         tracked.enter(Phase::On { idle_since: None, unready_since: None }, sight.now, "its node is Ready");
     } else if late && sight.fresh && managed(tracked) && tracked.in_flight.is_none() && sight.load.staying == 0 {
-        give_up(tracked, sight, "its node was not Ready in time after its power on");
+        let cause = "its node was not Ready in time after its power on";
+        match tracked.record.cycle {
+            None if sight.policy.power_cycle && !tracked.must_observe => {
+                tracked.record.cycle = Some(Cycle::Due);
+                tracked.reason = cause.to_owned();
+            }
+            Some(Cycle::Due) => {}
+            Some(Cycle::Done(at)) if sight.now < after(at, sight.policy.boot_timeout_ms) => {}
+            None | Some(Cycle::Done(_)) => give_up(tracked, sight, cause),
+        }
     } else if late {
         look_again(tracked, sight, tracked.since);
     } else if let Phase::PoweringOn { issued: false, .. } = tracked.phase
@@ -235,15 +247,21 @@ fn power_down(tracked: &mut Tracked, sight: &Sight<'_>, how: Off, rest_until: Op
 
 /// True when the core may act on it: of its own accord, or because a person asked.
 fn managed(tracked: &Tracked) -> bool {
-    tracked.machine.role == Role::Worker && (!tracked.disabled || tracked.wish.is_some())
+    tracked.machine.role == Role::Worker && !tracked.record.by_hand && (!tracked.disabled || tracked.wish.is_some())
 }
 
 /// Keeps what a Ready node looks like for when its machine is off.
 fn remember(tracked: &mut Tracked, sight: &Sight<'_>) {
     let Some(node) = sight.node else { return };
+    if sight.nodes_fresh && tracked.record.boot.is_some() {
+        note_stages(tracked, node, sight.now);
+    }
     let on = matches!(tracked.phase, Phase::On { .. });
     if !sight.nodes_fresh || !on || !tracked.came_up(sight.node) {
         return;
+    }
+    if tracked.record.boot_id != node.boot_id && node.boot_id.is_some() {
+        tracked.record.boot_id.clone_from(&node.boot_id);
     }
     let mut shape = node.shape.clone();
     shape.seen = true;
@@ -262,6 +280,25 @@ fn remember(tracked: &mut Tracked, sight: &Sight<'_>) {
     }
 }
 
+/// How far the boot under way has come, by what its node shows.
+fn note_stages(tracked: &mut Tracked, node: &Node, now: Timestamp) {
+    let ordered = tracked.record.boot.as_ref().map(|boot| boot.ordered);
+    let reports = ordered.is_some_and(|at| node.created > at || node.heartbeat.is_some_and(|beat| beat > at));
+    if !reports || tracked.record.is_ended_boot(node) {
+        return;
+    }
+    tracked.record.reach(Stage::Kubelet, now);
+    if !node.ready {
+        return;
+    }
+    tracked.record.reach(Stage::Ready, now);
+    // A device plugin registers after kubelet.
+    let there = |(name, amount): (&String, &u64)| node.shape.allocatable.extended.get(name) >= Some(amount);
+    if tracked.machine.shape.allocatable.extended.iter().all(there) {
+        tracked.record.reach(Stage::Useful, now);
+    }
+}
+
 /// The actions that the machines' phases ask for, one a machine at most.
 pub(super) fn actions(state: &mut State, view: &View, now: Timestamp) -> Vec<Action> {
     let (fresh, nodes_fresh) = (state.fresh(), state.nodes_fresh);
@@ -277,6 +314,17 @@ pub(super) fn actions(state: &mut State, view: &View, now: Timestamp) -> Vec<Act
         let id = *last_action;
         let reason = if what == What::Observe { "to see whether it is on".to_owned() } else { tracked.reason.clone() };
         tracked.in_flight = Some(InFlight { id, what: what.clone(), since: now });
+        match &what {
+            What::PowerOff { how: Off::Graceful } => tracked.record.climb(Rung::Graceful, now),
+            What::PowerOff { how: Off::Hard } => tracked.record.climb(Rung::Hard, now),
+            What::PowerCycle => tracked.record.climb(Rung::Cycle, now),
+            What::Observe
+            | What::PowerOn
+            | What::Cordon
+            | What::Uncordon
+            | What::Drain { .. }
+            | What::DeleteNode { .. } => {}
+        }
         actions.push(Action { id, machine: name.clone(), what, reason });
     }
     actions
@@ -289,11 +337,11 @@ fn wanted(tracked: &Tracked, node: Option<&Node>, load: &Load, fresh: bool, node
     match &tracked.phase {
         Phase::Unknown => Some(What::Observe),
         Phase::PoweringOn { issued: false, .. } => managed(tracked).then_some(What::PowerOn),
-        Phase::PoweringOn { issued: true, .. }
-        | Phase::Off
-        | Phase::On { .. }
-        | Phase::Looking
-        | Phase::Failed { .. } => None,
+        Phase::PoweringOn { issued: true, .. } => {
+            let due = tracked.record.cycle == Some(Cycle::Due) && fresh && managed(tracked) && load.staying == 0;
+            due.then_some(What::PowerCycle)
+        }
+        Phase::Off | Phase::On { .. } | Phase::Looking | Phase::Failed { .. } => None,
         Phase::Cordoning => fresh.then_some(What::Cordon),
         Phase::Draining => (fresh && !load.work.is_empty()).then(|| What::Drain { pods: load.work.clone() }),
         Phase::Uncordoning => Some(What::Uncordon),

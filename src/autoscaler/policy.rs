@@ -39,6 +39,12 @@ pub struct Policy {
     pub lost_ms: i64,
     /// The most machines that boot at once; none means no limit.
     pub max_booting: Option<u32>,
+    /// A machine that does not come up has its power cut and given back once before it is given up.
+    pub power_cycle: bool,
+    /// A machine that failed this often without working in between is told to a person.
+    pub tell_after: u32,
+    /// Machines that a person switches, and nobody else.
+    pub by_hand: BTreeSet<String>,
     /// Bounds of each pool, by name. A pool that is not here has a minimum of 0 and no maximum.
     pub pools: BTreeMap<String, Bounds>,
     /// Windows of time in which a pool's minimum is raised.
@@ -171,6 +177,9 @@ impl Default for Policy {
             doubt_ms: 120_000,
             lost_ms: 1_800_000,
             max_booting: None,
+            power_cycle: true,
+            tell_after: 3,
+            by_hand: BTreeSet::new(),
             pools: BTreeMap::new(),
             schedule: Vec::new(),
             queues: BTreeSet::new(),

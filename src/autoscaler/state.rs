@@ -10,6 +10,7 @@ use super::What;
 use super::policy::Policy;
 use super::promise::Queue;
 use crate::model::fact::Facts;
+use super::record::{Record, Rung};
 use crate::model::machine::{Machine, Off, Power, Role};
 use crate::model::node::Node;
 use crate::model::pod::{Pod, PodId};
@@ -95,6 +96,9 @@ pub struct Tracked {
     pub reason: String,
     /// What last went wrong, for people.
     pub trouble: Option<String>,
+    /// What it has shown of itself over time.
+    #[serde(default)]
+    pub record: Record,
 }
 
 /// Where a machine is in its life.
@@ -214,6 +218,7 @@ impl Tracked {
             not_before: None,
             reason: "not seen yet".to_owned(),
             trouble: None,
+            record: Record::default(),
         }
     }
 
@@ -232,11 +237,21 @@ impl Tracked {
     pub(super) fn fail(&mut self, policy: &Policy, now: Timestamp, cause: &str) -> Timestamp {
         self.failures = self.failures.saturating_add(1);
         self.trouble = Some(cause.to_owned());
+        self.record.climb(Rung::Quarantine, now);
+        if self.failures >= policy.tell_after {
+            self.record.climb(Rung::Person, now);
+        }
         after(now, doubled(policy.backoff_base_ms, self.failures, policy.backoff_max_ms))
     }
 
-    /// True when this node shows that the machine came up after it was last proven off.
+    /// True when this node shows that the machine came up after it was last proven off: by another boot than the one
+    /// that ended then, and by a sign of life since.
     pub(super) fn came_up(&self, node: Option<&Node>) -> bool {
+        self.lives(node) && node.is_some_and(|node| !self.record.is_ended_boot(node))
+    }
+
+    /// True when this node gives a sign of life from after the machine was last proven off.
+    pub(super) fn lives(&self, node: Option<&Node>) -> bool {
         let Some(node) = node else { return false };
         node.ready
             && self.off_seen.is_none_or(|off| node.created > off || node.heartbeat.is_some_and(|beat| beat > off))
@@ -244,7 +259,7 @@ impl Tracked {
 
     /// True when the daemon may act on it of its own accord.
     pub(super) fn is_ours(&self) -> bool {
-        !self.disabled && self.machine.role == Role::Worker
+        !self.disabled && !self.record.by_hand && self.machine.role == Role::Worker
     }
 }
 

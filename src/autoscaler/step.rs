@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 
 use super::fold::fold;
+use super::record::Cycle;
 use super::scale_down::{YOUNG_MS, is_young};
 use super::state::{Phase, State, Tracked, after};
 use super::view::{View, daemon_set_wants};
@@ -69,6 +70,9 @@ fn machine_times(state: &State, tracked: &Tracked, times: &mut Vec<Timestamp>) {
         Phase::Off | Phase::Cordoning | Phase::Uncordoning | Phase::DeletingNode { .. } => {}
         Phase::PoweringOn { deadline, .. } => {
             times.push(*deadline);
+            if let Some(Cycle::Done(at)) = tracked.record.cycle {
+                times.push(after(at, policy.boot_timeout_ms));
+            }
             times.extend(tracked.power_seen.map(|(at, _)| after(at, policy.observe_ms)));
         }
         Phase::On { idle_since, unready_since } => {

@@ -14,6 +14,7 @@ use crate::model::resources::Resources;
 
 mod down;
 mod queues;
+mod power;
 
 /// A core and a time, with workers that were seen off and fresh lists.
 struct Rig {
@@ -125,6 +126,7 @@ impl Rig {
             created: time(self.now),
             ready: true,
             heartbeat: Some(time(self.now)),
+            boot_id: None,
             cordoned: false,
             cordoned_by_us: false,
             transient: vec![],
@@ -295,7 +297,7 @@ fn a_window_raises_the_minimum() {
 
 #[test]
 fn a_failed_boot_is_cut_rests_and_another_is_tried() {
-    let policy = Policy { backoff_base_ms: 60_000, ..Policy::default() };
+    let policy = Policy { backoff_base_ms: 60_000, power_cycle: false, ..Policy::default() };
     let mut rig = Rig::new(&[("a", 2000), ("b", 4000)], policy);
     rig.apply(pod("p", 500));
     assert_eq!(rig.wait(1000), [on("a")]);

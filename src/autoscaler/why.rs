@@ -139,6 +139,8 @@ fn verdict(state: &State, view: &View, tracked: &Tracked, pod: &Pod, now: Timest
 /// A machine's state and the timer or trouble behind it, in one line.
 fn describe(state: &State, view: &View, tracked: &Tracked, now: Timestamp) -> String {
     let disabled = if tracked.disabled { "disabled by a person; " } else { "" };
+    let by_hand = if tracked.record.by_hand { "switched by hand; " } else { "" };
+    let person = if tracked.record.needs_person { "a person must look at it; " } else { "" };
     let trouble = tracked.trouble.as_ref().map(|trouble| format!(" (last: {trouble})")).unwrap_or_default();
     let paused = tracked
         .not_before
@@ -179,7 +181,7 @@ fn describe(state: &State, view: &View, tracked: &Tracked, now: Timestamp) -> St
             )
         }
     };
-    format!("{disabled}{text}")
+    format!("{person}{by_hand}{disabled}{text}")
 }
 
 /// What keeps a Ready machine on.
@@ -207,6 +209,18 @@ fn keeps_on(state: &State, view: &View, tracked: &Tracked, now: Timestamp) -> St
     }
 }
 
+/// How often it was started, and what that takes.
+fn wear(tracked: &Tracked) -> Option<Why> {
+    let record = &tracked.record;
+    if record.starts == 0 {
+        return None;
+    }
+    let stages: Vec<String> =
+        record.stages.iter().map(|(stage, learnt)| format!("{} {} s", stage.name(), learnt.mean_ms / 1000)).collect();
+    let stages = if stages.is_empty() { String::new() } else { format!("; its boots take: {}", stages.join(", ")) };
+    Some(Why::line(format!("started {} times{stages}", record.starts)))
+}
+
 /// Why a machine or node is as it is.
 pub fn why_node(state: &State, name: &str, now: Timestamp) -> Why {
     let view = View::with_promises(state);
@@ -218,6 +232,7 @@ pub fn why_node(state: &State, name: &str, now: Timestamp) -> Why {
     };
     let mut because =
         vec![Why::line(format!("in this state for {}, because {}", until(now, tracked.since), tracked.reason))];
+    because.extend(wear(tracked));
     if let Some(flight) = &tracked.in_flight {
         because.push(Why::line(format!("{} has been under way for {}", flight.what, until(now, flight.since))));
     }
@@ -285,6 +300,17 @@ pub struct MachineStatus {
     pub pods: u64,
     /// What it waits for or what went wrong, in one line.
     pub detail: String,
+    /// Times that it was powered on.
+    #[serde(default)]
+    pub starts: u64,
+    /// It has failed so often that a person must look at it.
+    #[serde(default)]
+    pub needs_person: bool,
+}
+
+/// Its phase, unless what was seen of its power is contradicted.
+fn state_name(tracked: &Tracked) -> &'static str {
+    if tracked.record.unverified.is_some() { "off-unverified" } else { tracked.phase.name() }
 }
 
 /// The machines, in order of name.
@@ -298,7 +324,7 @@ pub fn status(state: &State, now: Timestamp) -> Vec<MachineStatus> {
             name: name.clone(),
             pool: tracked.machine.pool.clone(),
             role: tracked.machine.role,
-            state: tracked.phase.name().to_owned(),
+            state: state_name(tracked).to_owned(),
             since: tracked.since,
             age_ms: now.as_millisecond().saturating_sub(tracked.since.as_millisecond()).max(0),
             disabled: tracked.disabled,
@@ -306,6 +332,8 @@ pub fn status(state: &State, now: Timestamp) -> Vec<MachineStatus> {
             memory_used: part(place.used.memory, all.memory).filter(|_| on),
             pods: place.used.pods,
             detail: describe(state, &view, tracked, now),
+            starts: tracked.record.starts,
+            needs_person: tracked.record.needs_person,
         }
     };
     state.machines.iter().map(line).collect()

@@ -56,6 +56,14 @@ pub enum ProviderName {
     Local,
     /// Machines with commands of their own
     Command,
+    /// Machines with a BMC that speaks IPMI
+    Ipmi,
+    /// Machines with a BMC that speaks Redfish
+    Redfish,
+    /// Machines that wake by LAN
+    Wol,
+    /// Machines that are always on, or switched by a person
+    Ssh,
 }
 
 /// Something that is wrong with the input: exit code 2.
@@ -83,6 +91,10 @@ async fn act(args: BootstrapArgs, state: &Path, bundle: &Path) -> anyhow::Result
     config.config.provider = match args.provider {
         Some(ProviderName::Local) => ProviderKind::Local,
         Some(ProviderName::Command) => ProviderKind::Command,
+        Some(ProviderName::Ipmi) => ProviderKind::Ipmi,
+        Some(ProviderName::Redfish) => ProviderKind::Redfish,
+        Some(ProviderName::Wol) => ProviderKind::Wol,
+        Some(ProviderName::Ssh) => ProviderKind::Ssh,
         None => config.config.provider,
     };
     let sources = sources(args.recipes.as_deref())?;
@@ -180,9 +192,6 @@ async fn provider(
     bundle: &Path,
     progress: &Progress,
 ) -> anyhow::Result<(Arc<dyn Provider>, Access)> {
-    let control = folder.path().join("run");
-    // ssh makes a name of about 40 characters below this folder, and a socket's path has room for 108.
-    let control = if control.as_os_str().len() > 60 { PathBuf::from("/run/marea") } else { control };
     match config.config.provider {
         ProviderKind::Local => {
             let provider = providers::local(config, folder.path())?;
@@ -205,20 +214,14 @@ async fn provider(
             let access = Access {
                 key: Some(provider.ssh_key()),
                 known_hosts: provider.known_hosts(),
-                control,
                 accept_new: false,
+                ..providers::access(config, folder.path())
             };
             Ok((Arc::new(provider), access))
         }
-        ProviderKind::Command => {
-            let provider = providers::command(config).map_err(wrong)?;
-            let access = Access {
-                key: config.config.ssh.key.clone(),
-                known_hosts: folder.path().join("known_hosts"),
-                control,
-                accept_new: true,
-            };
-            Ok((Arc::new(provider), access))
+        ProviderKind::Command | ProviderKind::Ipmi | ProviderKind::Redfish | ProviderKind::Wol | ProviderKind::Ssh => {
+            let provider = providers::declared(config, folder.path()).map_err(wrong)?;
+            Ok((provider, providers::access(config, folder.path())))
         }
     }
 }

@@ -67,7 +67,15 @@ pub async fn run(args: RunArgs, state: &Path) -> anyhow::Result<ExitCode> {
     };
     let provider: Arc<dyn Provider> = match config.config.provider {
         ProviderKind::Local => Arc::new(providers::local(&config, state)?),
-        ProviderKind::Command => Arc::new(providers::command(&config).map_err(anyhow::Error::msg)?),
+        ProviderKind::Command | ProviderKind::Ipmi | ProviderKind::Redfish | ProviderKind::Wol | ProviderKind::Ssh => {
+            match providers::declared(&config, state) {
+                Ok(provider) => provider,
+                Err(error) => {
+                    writeln!(std::io::stderr(), "{error}")?;
+                    return Ok(ExitCode::from(2));
+                }
+            }
+        }
     };
     let client = client::connect(&state.join("kubeconfig")).await?;
     let settings = Settings {
@@ -76,9 +84,9 @@ pub async fn run(args: RunArgs, state: &Path) -> anyhow::Result<ExitCode> {
         listen: Some(config.config.http.listen),
         machines: cluster.machines,
         policy,
-        limits: Limits::default(),
+        limits: Limits { observers: config.config.power.at_once, ..Limits::default() },
         timing: Timing::default(),
-        observe_every: Duration::from_secs(30),
+        observe_every: Duration::from_millis(u64::try_from(config.config.power.observe_every.0).unwrap_or(30_000)),
     };
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -16,7 +16,16 @@ impl Loaded {
     pub fn machines(&self, spec: &ClusterSpec) -> Result<Vec<Machine>, ConfigError> {
         match self.config.provider {
             ProviderKind::Local => self.local(spec),
-            ProviderKind::Command => self.declared(spec),
+            ProviderKind::Command
+            | ProviderKind::Ipmi
+            | ProviderKind::Redfish
+            | ProviderKind::Wol
+            | ProviderKind::Ssh => {
+                if self.is_joined() {
+                    self.metal()?;
+                }
+                self.declared(spec)
+            }
         }
     }
 
@@ -24,7 +33,8 @@ impl Loaded {
         if let Some(entry) = self.config.machines.first() {
             return Err(self.error(
                 entry.name.span(),
-                "[[machine]] is for provider = \"command\"; local machines are made from the document".to_owned(),
+                "[[machine]] is for machines that exist; those of provider = \"local\" are made from the document"
+                    .to_owned(),
             ));
         }
         let subnet = &self.config.local.subnet;

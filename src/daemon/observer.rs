@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use crate::autoscaler::Event;
-use crate::provider::Provider;
+use crate::provider::{Provider, ProviderError};
 
 /// After so many rounds an unchanged machine is told of again: the core wants to know how old its knowledge is.
 const REPEAT: u32 = 10;
@@ -61,6 +61,9 @@ pub async fn observe(provider: Arc<dyn Provider>, rounds: Rounds, events: mpsc::
 async fn see(provider: &dyn Provider, machine: String, limit: Duration) -> Event {
     match tokio::time::timeout(limit, provider.power(&machine)).await {
         Ok(Ok(power)) => Event::PowerSeen { machine, power },
+        Ok(Err(error @ ProviderError::Unverified { .. })) => {
+            Event::OffUnverified { machine, reason: error.to_string() }
+        }
         Ok(Err(error)) => Event::PowerUnseen { machine, reason: error.to_string() },
         Err(_) => Event::PowerUnseen { machine, reason: format!("no answer within {} s", limit.as_secs()) },
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::Settings;
@@ -19,6 +20,7 @@ use crate::executor::Executor;
 use crate::http::view::View;
 use crate::http::{Ask, Refusal};
 use crate::metrics::Metrics;
+use crate::metrics::power::PowerCounts;
 use crate::model::machine::Role;
 use crate::store::journal::{Journal, Line};
 
@@ -40,6 +42,10 @@ pub(super) struct Owner {
     /// When machines that are booting were told to.
     boots: BTreeMap<String, Instant>,
     promises: Promises,
+    /// The last rung of each machine that was told.
+    rungs: BTreeMap<String, Timestamp>,
+    /// When this daemon started.
+    opened: Timestamp,
     crash: Crash,
     view: watch::Sender<Arc<View>>,
     published: Option<Instant>,
@@ -91,6 +97,8 @@ impl Owner {
             backlog: Vec::new(),
             boots: BTreeMap::new(),
             promises: Promises::default(),
+            rungs: BTreeMap::new(),
+            opened: clock::now(),
             crash: Crash::planted(),
             view: watch::Sender::new(Arc::new(view)),
             published: None,
@@ -289,6 +297,8 @@ impl Owner {
             *counts.entry(key).or_insert(0) += 1;
         }
         self.metrics.machines(&counts);
+        self.metrics.power(&power_counts(&self.state));
+        self.tell_rungs();
         self.metrics.pending_pods(self.state.demand().count());
         self.promises.count(&self.state, &self.metrics);
         self.metrics.watch_fresh(self.state.fresh());
@@ -310,6 +320,23 @@ impl Owner {
                 | Phase::Failed { .. },
             ) => false,
         });
+    }
+
+    /// Tells each new rung once: in the log, and to whoever watches the cluster's events.
+    fn tell_rungs(&mut self) {
+        for (name, tracked) in &self.state.machines {
+            let Some((at, rung)) = tracked.record.last_rung else { continue };
+            if self.rungs.get(name).is_some_and(|told| *told >= at) {
+                continue;
+            }
+            // What was told before this start is not news.
+            let known = self.rungs.insert(name.clone(), at).is_some() || at >= self.opened;
+            if known {
+                let reason = tracked.trouble.clone().unwrap_or_else(|| tracked.reason.clone());
+                tracing::info!(machine = %name, rung = rung.name(), %reason, "power ladder");
+                self.executor.tell(name, rung.name(), reason);
+            }
+        }
     }
 
     fn publish(&mut self) {
@@ -341,4 +368,26 @@ impl Owner {
             tracing::warn!(%error, "no snapshot; the journal is replayed on the next start");
         }
     }
+}
+
+/// What the figures of power show.
+fn power_counts(state: &State) -> PowerCounts {
+    let mut counts = PowerCounts::default();
+    let mut stages: BTreeMap<(String, &'static str), (i64, i64)> = BTreeMap::new();
+    for tracked in state.machines.values() {
+        let (pool, record) = (&tracked.machine.pool, &tracked.record);
+        *counts.starts.entry(pool.clone()).or_default() += record.starts;
+        for (rung, times) in &record.rungs {
+            *counts.rungs.entry((pool.clone(), rung.name())).or_default() += times;
+        }
+        for (stage, learnt) in &record.stages {
+            let (sum, machines) = stages.entry((pool.clone(), stage.name())).or_default();
+            (*sum, *machines) = (*sum + learnt.mean_ms, *machines + 1);
+        }
+        counts.unverified += i64::from(record.unverified.is_some());
+        counts.person += i64::from(record.needs_person);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "seconds for people to read")]
+    counts.stages.extend(stages.into_iter().map(|(key, (sum, machines))| (key, sum as f64 / 1000.0 / machines as f64)));
+    counts
 }

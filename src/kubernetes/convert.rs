@@ -85,6 +85,10 @@ pub fn node(object: &api::Node) -> Node {
         created: created(meta),
         ready: ready.is_some_and(|condition| condition.status == "True"),
         heartbeat: ready.and_then(|condition| condition.last_heartbeat_time.as_ref()).map(|time| time.0),
+        boot_id: status
+            .and_then(|status| status.node_info.as_ref())
+            .map(|info| info.boot_id.clone())
+            .filter(|id| !id.is_empty()),
         cordoned: spec.and_then(|spec| spec.unschedulable).unwrap_or_default(),
         cordoned_by_us: meta.annotations.as_ref().is_some_and(|all| all.contains_key(CORDONED)),
         transient: transient.into_iter().filter(|taint| taint.key != CORDON).collect(),

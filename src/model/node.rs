@@ -62,6 +62,9 @@ pub struct Node {
     pub ready: bool,
     /// When kubelet last reported Ready's condition, if ever.
     pub heartbeat: Option<Timestamp>,
+    /// The kernel's number of this boot: another after each power on.
+    #[serde(default)]
+    pub boot_id: Option<String>,
     /// Cordoned (`spec.unschedulable`).
     pub cordoned: bool,
     /// Cordoned by Marea: it carries our annotation, so we may uncordon it.

@@ -5,25 +5,18 @@
 //! else is an error, because a status that failed proves nothing.
 
 use std::collections::BTreeMap;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::Command;
 
+use super::process::{self, ProcessError};
 use super::{Provider, ProviderError};
 use crate::clock;
 use crate::model::machine::{Off, Power};
 
 const NAME: &str = "command";
-/// Kept of a command's output; its end is what tells why it failed.
-const KEPT: usize = 16 * 1024;
-const LINES: usize = 20;
-/// How long output may still come from something that a command left running.
-const LAST_WORDS: Duration = Duration::from_millis(300);
 
 fn sixty() -> u64 {
     60
@@ -161,17 +154,6 @@ struct Run<'a> {
     timeout: u64,
 }
 
-/// Kills a command's process group unless it is told that the command ended: at the limit of time, and also when
-/// whoever waited gave up.
-struct Group(Option<Pid>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // Gone already is what is wanted.
-        let _ = self.0.map(|group| kill_process_group(group, Signal::KILL));
-    }
-}
-
 impl Run<'_> {
     fn failed(&self, reason: &str) -> ProviderError {
         let command = self.argv.first().map(String::as_str).unwrap_or_default();
@@ -189,72 +171,11 @@ impl Run<'_> {
 
     /// Runs the command; returns how it ended and its last lines.
     async fn to_its_end(&self) -> Result<(ExitStatus, String), ProviderError> {
-        let (program, args) = self.argv.split_first().ok_or_else(|| self.failed("is empty"))?;
-        let mut child = Command::new(program)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|e| self.failed(&format!("could not be started: {e}")))?;
-        let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw));
-        let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
-        let (mut kept_out, mut kept_err) = (Vec::new(), Vec::new());
-        let limit = Duration::from_secs(self.timeout);
-        let ended = {
-            let mut reading = std::pin::pin!(async {
-                tokio::join!(drain(out.as_mut(), &mut kept_out), drain(err.as_mut(), &mut kept_err))
-            });
-            let waiting = async {
-                tokio::select! {
-                    // The command ends, and something that it left behind may hold its output open for ever.
-                    ended = child.wait() => {
-                        let _ = tokio::time::timeout(LAST_WORDS, &mut reading).await;
-                        ended
-                    }
-                    _ = &mut reading => child.wait().await,
-                }
-            };
-            tokio::time::timeout(limit, waiting).await
-        };
-        match ended {
-            Ok(Ok(status)) => {
-                // What it left running on purpose, such as a virtual machine, stays.
-                group.0 = None;
-                kept_out.append(&mut kept_err);
-                Ok((status, last_lines(&String::from_utf8_lossy(&kept_out))))
+        process::run(self.argv, &[], Duration::from_secs(self.timeout)).await.map_err(|error| match error {
+            ProcessError::Late => {
+                ProviderError::TimedOut { what: self.what, machine: self.machine.to_owned(), seconds: self.timeout }
             }
-            Ok(Err(e)) => Err(self.failed(&format!("could not be waited for: {e}"))),
-            Err(_) => {
-                drop(group);
-                // Takes its end from the kernel, so that no zombie stays.
-                let _ = tokio::time::timeout(LAST_WORDS, child.kill()).await;
-                Err(ProviderError::TimedOut {
-                    what: self.what,
-                    machine: self.machine.to_owned(),
-                    seconds: self.timeout,
-                })
-            }
-        }
+            ProcessError::Failed(reason) => self.failed(&reason),
+        })
     }
-}
-
-/// Reads to the end and keeps the end. Reading goes on beyond what is kept: a full pipe would stop the command.
-async fn drain(from: Option<&mut (impl AsyncRead + Unpin)>, kept: &mut Vec<u8>) {
-    let Some(from) = from else { return };
-    let mut piece = [0; 4096];
-    while let Ok(count @ 1..) = from.read(&mut piece).await {
-        kept.extend_from_slice(&piece[..count]);
-        if kept.len() > 2 * KEPT {
-            kept.drain(..kept.len() - KEPT);
-        }
-    }
-}
-
-fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
-    let last = &lines[lines.len().saturating_sub(LINES)..];
-    last.iter().flat_map(|line| ["\n    ", line]).collect()
 }

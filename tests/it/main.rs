@@ -13,6 +13,8 @@
     reason = "a test program: it may fail and speak"
 )]
 
+#[path = "../bmc.rs"]
+mod bmc;
 mod bundle;
 mod cli;
 mod command_provider;
@@ -21,6 +23,7 @@ mod fake_api;
 mod http;
 mod kubernetes;
 mod minio;
+mod metal;
 mod radl;
 mod recipe;
 mod remote;

@@ -108,6 +108,19 @@ pub(crate) fn action(world: &World, action: &Action) -> Result<(), String> {
             }
             Ok(())
         }
+        What::PowerCycle => {
+            if !fresh {
+                return wrong("power-cycles without fresh lists");
+            }
+            let there = |pod: &&Pod| pod.node.as_deref() == Some(name) && is_work(pod) && !pod.deleting;
+            if told.pods.values().any(|pod| there(&pod)) || world.on_node(name).iter().any(|pod| !pod.deleting) {
+                return wrong("power-cycles a busy machine");
+            }
+            if told.disabled.contains(name) && !told.asked_on.contains(name) {
+                return wrong("power-cycles a disabled machine");
+            }
+            Ok(())
+        }
         What::PowerOff { how } => {
             if !fresh {
                 return wrong("powers off without fresh lists");
@@ -118,7 +131,10 @@ pub(crate) fn action(world: &World, action: &Action) -> Result<(), String> {
             {
                 return wrong("powers off a busy machine");
             }
-            let was_ready = told.nodes.get(name).is_some_and(|node| node.ready) && real.kubelet;
+            // It was told of this boot, and not only of one before a power cycle.
+            let this_boot = |boot: &Option<String>| world.nodes.get(name).is_some_and(|node| node.boot_id == *boot);
+            let was_ready =
+                told.nodes.get(name).is_some_and(|node| node.ready && this_boot(&node.boot_id)) && real.kubelet;
             if asked_off || !was_ready {
                 return Ok(());
             }

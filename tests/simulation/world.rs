@@ -335,7 +335,7 @@ impl World {
             crate::check::action(self, &action)?;
             self.under_way.insert(action.machine.clone(), action.id);
             let delay = match action.what {
-                What::PowerOff { .. } => self.rng.range(500, 20_000),
+                What::PowerOff { .. } | What::PowerCycle => self.rng.range(500, 20_000),
                 What::PowerOn => self.rng.range(100, 8_000),
                 What::Drain { .. } => self.rng.range(1_000, 40_000),
                 What::Observe | What::Cordon | What::Uncordon | What::DeleteNode { .. } => self.rng.range(5, 900),
@@ -385,7 +385,10 @@ impl World {
             | Event::Started { .. }
             | Event::Tick
             | Event::PowerSeen { .. }
-            | Event::PowerUnseen { .. } => {}
+            | Event::PowerUnseen { .. }
+            | Event::OffUnverified { .. }
+            | Event::Reached { .. }
+            | Event::Drawn { .. } => {}
         }
     }
 

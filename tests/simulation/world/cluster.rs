@@ -57,6 +57,7 @@ impl World {
             created: now,
             ready: true,
             heartbeat: None,
+            boot_id: None,
             cordoned: false,
             cordoned_by_us: false,
             transient: vec![],
@@ -64,6 +65,7 @@ impl World {
         });
         node.ready = true;
         node.heartbeat = Some(now);
+        node.boot_id = Some(format!("{machine}-{}", self.real[machine].boot));
         self.put_node(node);
         // Pods that were to go, and were left from before, are seen gone by the new kubelet.
         for pod in self.on_node(machine) {

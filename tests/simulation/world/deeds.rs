@@ -28,6 +28,13 @@ impl World {
                 }
                 fault.then(|| "timed out".to_owned())
             }
+            What::PowerCycle => {
+                if !fault || self.rng.percent(30) {
+                    self.cut(&machine);
+                    self.power_on(&machine);
+                }
+                fault.then(|| "timed out".to_owned())
+            }
             What::PowerOff { .. } => {
                 if !fault || self.rng.percent(30) {
                     self.cut(&machine);
