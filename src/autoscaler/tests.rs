@@ -13,8 +13,8 @@ use crate::model::pod::{self, Owner};
 use crate::model::resources::Resources;
 
 mod down;
-mod queues;
 mod power;
+mod queues;
 
 /// A core and a time, with workers that were seen off and fresh lists.
 struct Rig {
