@@ -114,7 +114,7 @@ fn boot(tracked: &mut Tracked, sight: &Sight<'_>, came_up: bool, late: bool) {
         match tracked.record.cycle {
             None if sight.policy.power_cycle && !tracked.must_observe => {
                 tracked.record.cycle = Some(Cycle::Due);
-                tracked.reason = cause.to_owned();
+                cause.clone_into(&mut tracked.reason);
             }
             Some(Cycle::Due) => {}
             Some(Cycle::Done(at)) if sight.now < after(at, sight.policy.boot_timeout_ms) => {}

@@ -36,13 +36,13 @@ impl Drop for Group {
 
 /// Runs a program; returns how it ended and its last lines.
 pub(super) async fn run(
-    argv: &[String],
+    words: &[String],
     environment: &[(&str, &str)],
     limit: Duration,
 ) -> Result<(ExitStatus, String), ProcessError> {
-    let (program, args) = argv.split_first().ok_or_else(|| ProcessError::Failed("is empty".to_owned()))?;
+    let (program, arguments) = words.split_first().ok_or_else(|| ProcessError::Failed("is empty".to_owned()))?;
     let mut child = Command::new(program)
-        .args(args)
+        .args(arguments)
         .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

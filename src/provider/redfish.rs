@@ -44,8 +44,18 @@ pub struct Redfish {
 struct Known {
     ticket: Option<Ticket>,
     system: Option<String>,
-    /// Where watts are read; the inner none is a BMC that measures none.
-    watts: Option<Option<(String, &'static str)>>,
+    watts: Watts,
+}
+
+/// Where watts are read.
+#[derive(Debug, Clone, Default)]
+enum Watts {
+    #[default]
+    NotSought,
+    /// This BMC measures none.
+    Nowhere,
+    /// A path, and the place in what is found there.
+    At(String, &'static str),
 }
 
 #[derive(Debug, Clone)]
@@ -115,35 +125,32 @@ impl Redfish {
 
     /// What the BMC measures, where it does.
     pub async fn watts(&self) -> Option<u32> {
-        let known = self.known.lock().await.watts.clone();
-        let place = match known {
-            Some(place) => place?,
-            None => {
-                let place = self.find_watts().await.ok()?;
-                self.known.lock().await.watts = Some(place.clone());
-                place?
-            }
-        };
-        let value = self.get(&place.0).await.ok()?;
-        let watts = value.pointer(place.1)?.as_f64()?;
+        let mut place = self.known.lock().await.watts.clone();
+        if let Watts::NotSought = place {
+            place = self.find_watts().await.ok()?;
+            self.known.lock().await.watts = place.clone();
+        }
+        let Watts::At(path, pointer) = place else { return None };
+        let value = self.get(&path).await.ok()?;
+        let watts = value.pointer(pointer)?.as_f64()?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few thousand watts at most")]
         (watts.is_finite() && watts >= 0.0).then_some(watts.round() as u32)
     }
 
     /// The path and the place in it where watts are read: newer BMCs have them apart from the rest.
-    async fn find_watts(&self) -> Result<Option<(String, &'static str)>, MeansError> {
+    async fn find_watts(&self) -> Result<Watts, MeansError> {
         let system = self.get(&self.system().await?).await?;
-        let Some(chassis) = path(&system, "/Links/Chassis/0") else { return Ok(None) };
+        let Some(chassis) = path(&system, "/Links/Chassis/0") else { return Ok(Watts::Nowhere) };
         let chassis = self.get(&chassis).await?;
         for (link, pointer) in
             [("/EnvironmentMetrics", "/PowerWatts/Reading"), ("/Power", "/PowerControl/0/PowerConsumedWatts")]
         {
             let Some(found) = path(&chassis, link) else { continue };
             if self.get(&found).await.is_ok_and(|value| value.pointer(pointer).is_some_and(Value::is_number)) {
-                return Ok(Some((found, pointer)));
+                return Ok(Watts::At(found, pointer));
             }
         }
-        Ok(None)
+        Ok(Watts::Nowhere)
     }
 
     /// The system's path.

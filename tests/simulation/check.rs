@@ -59,6 +59,24 @@ fn unit_fits(backlog: &Backlog, shape: &Shape) -> bool {
     fits(&pod, false, shape, [].iter())
 }
 
+/// A power cycle is for a machine that nothing runs on.
+fn cycle(world: &World, action: &Action) -> Result<(), String> {
+    let name = &action.machine;
+    let told = &world.told;
+    let wrong = |what: &str| Err(format!("{what}: {action:?}"));
+    if !(told.pods_fresh && told.nodes_fresh) {
+        return wrong("power-cycles without fresh lists");
+    }
+    let there = |pod: &&Pod| pod.node.as_deref() == Some(name) && is_work(pod) && !pod.deleting;
+    if told.pods.values().any(|pod| there(&pod)) || world.on_node(name).iter().any(|pod| !pod.deleting) {
+        return wrong("power-cycles a busy machine");
+    }
+    if told.disabled.contains(name) && !told.asked_on.contains(name) {
+        return wrong("power-cycles a disabled machine");
+    }
+    Ok(())
+}
+
 /// Checks an action before it is done.
 pub(crate) fn action(world: &World, action: &Action) -> Result<(), String> {
     let name = &action.machine;
@@ -108,19 +126,7 @@ pub(crate) fn action(world: &World, action: &Action) -> Result<(), String> {
             }
             Ok(())
         }
-        What::PowerCycle => {
-            if !fresh {
-                return wrong("power-cycles without fresh lists");
-            }
-            let there = |pod: &&Pod| pod.node.as_deref() == Some(name) && is_work(pod) && !pod.deleting;
-            if told.pods.values().any(|pod| there(&pod)) || world.on_node(name).iter().any(|pod| !pod.deleting) {
-                return wrong("power-cycles a busy machine");
-            }
-            if told.disabled.contains(name) && !told.asked_on.contains(name) {
-                return wrong("power-cycles a disabled machine");
-            }
-            Ok(())
-        }
+        What::PowerCycle => cycle(world, action),
         What::PowerOff { how } => {
             if !fresh {
                 return wrong("powers off without fresh lists");
