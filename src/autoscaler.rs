@@ -199,6 +199,7 @@ pub enum What {
     },
 }
 
+mod atlas;
 mod fold;
 mod life;
 mod pack;

@@ -108,6 +108,11 @@ pub async fn run(
         observer::observe(seer, rounds, sink).await;
         Ok(())
     });
+    let (notices, teller) = (owner.notices(), client.clone());
+    servants.spawn(async move {
+        kubernetes::events::announce(teller, notices).await;
+        Ok(())
+    });
     let timing = settings.timing;
     servants.spawn(async move {
         kubernetes::watch::watch(client, events, timing).await;

@@ -5,6 +5,7 @@ pub mod client;
 mod constraints;
 pub mod convert;
 pub mod drain;
+pub mod events;
 pub mod facts;
 pub mod requests;
 pub mod tell;

@@ -7,20 +7,38 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::scale_down::{Stays, stays};
-use super::scale_up::{boots, counts, doubted, due, is_candidate, ready_places};
-use super::state::{Phase, State, Tracked, Wish, after, is_demand};
+use super::scale_up::{boots, counts, is_candidate};
+use super::state::{Phase, State, Tracked, Wish, after};
 use super::view::View;
 use crate::model::machine::Role;
-use crate::model::pod::{Owner, Phase as PodPhase, Pod, PodId};
-use crate::scheduling::{Place, first_failing_filter};
+use crate::scheduling::{Filter, Misfit};
 
+pub mod notice;
+mod pod;
 pub mod queue;
 
-/// A line and the lines that explain it.
+pub use self::pod::{unplaceable, why_pod};
+
+/// A line and the lines that explain it. What machines read stands beside the text.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Why {
     /// The line.
     pub text: String,
+    /// The machine or node that it is about, where it is about one of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// The first filter that keeps the pod off it, by the name of the scheduler's plugin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Filter>,
+    /// All that keeps the pod off it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub misfits: Vec<Misfit>,
+    /// The smallest change that would help.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+    /// When the timer that it speaks of ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
     /// What explains it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub because: Vec<Self>,
@@ -28,7 +46,7 @@ pub struct Why {
 
 impl Why {
     fn line(text: impl Into<String>) -> Self {
-        Self { text: text.into(), because: Vec::new() }
+        Self { text: text.into(), ..Self::default() }
     }
 }
 
@@ -60,80 +78,6 @@ pub(super) fn span(ms: i64) -> String {
 /// How long until then.
 pub(super) fn until(then: Timestamp, now: Timestamp) -> String {
     span(then.as_millisecond().saturating_sub(now.as_millisecond()))
-}
-
-/// Why a pod waits, runs or does not matter.
-pub fn why_pod(state: &State, id: &PodId, now: Timestamp) -> Why {
-    let Some(pod) = state.pods.get(id) else {
-        let known = if state.pods_fresh { "there is no such pod" } else { "the pods have not been listed" };
-        return Why::line(format!("pod {id}: {known}"));
-    };
-    let view = View::of(state);
-    let mut because = Vec::new();
-    if let Some(frozen) = state.frozen() {
-        because.push(Why::line(format!("frozen: {frozen}")));
-    }
-    let head = pod_head(state, pod, now);
-    if pod.node.is_none() && is_live_and_open(pod) {
-        for constraint in &pod.not_judged {
-            because.push(Why::line(format!("{constraint} is not judged here: the scheduler's word on it counts")));
-        }
-        because.extend(state.machines.values().map(|tracked| Why::line(verdict(state, &view, tracked, pod, now))));
-        let others = state.nodes.values().filter(|node| !state.machines.contains_key(&node.name));
-        because.extend(others.map(|node| {
-            let place = view.place(&node.name, &node.shape, node.cordoned);
-            Why::line(format!(
-                "{}: {}",
-                node.name,
-                fit(pod, &place).unwrap_or_else(|| "it fits; the scheduler may place it".to_owned())
-            ))
-        }));
-    }
-    Why { text: format!("pod {id} {head}"), because }
-}
-
-fn is_live_and_open(pod: &Pod) -> bool {
-    super::state::is_live(pod) && !pod.deleting && !pod.gated
-}
-
-fn pod_head(state: &State, pod: &Pod, now: Timestamp) -> String {
-    match (&pod.phase, &pod.node) {
-        (PodPhase::Succeeded | PodPhase::Failed, _) => "is finished".to_owned(),
-        (_, _) if pod.deleting => "is being deleted".to_owned(),
-        (_, Some(node)) => format!("is on {node}"),
-        (_, None) if pod.gated => "has scheduling gates: it is not demand yet".to_owned(),
-        (_, None) if matches!(pod.owner, Owner::DaemonSet(_) | Owner::Mirror) => {
-            "belongs to a node: no machine is powered on for it".to_owned()
-        }
-        (_, None) if !pod.unschedulable => "has not been judged by the scheduler yet".to_owned(),
-        (_, None) => match state.batch {
-            Some(batch) => format!("waits; what to power on is decided in {}", until(due(&state.policy, batch), now)),
-            None => "waits for a place".to_owned(),
-        },
-    }
-}
-
-fn fit(pod: &Pod, place: &Place<'_>) -> Option<String> {
-    first_failing_filter(pod, place).map(|misfit| misfit.to_string())
-}
-
-/// What one machine is to one waiting pod.
-fn verdict(state: &State, view: &View, tracked: &Tracked, pod: &Pod, now: Timestamp) -> String {
-    let name = &tracked.machine.name;
-    let on = matches!(
-        tracked.phase,
-        Phase::On { .. } | Phase::Cordoning | Phase::Looking | Phase::Draining | Phase::Uncordoning
-    );
-    // A machine that could not host it even when empty is said to be so first: no waiting will help.
-    let empty = view.future(state, tracked);
-    let place = if on { view.place(name, &tracked.machine.shape, false) } else { empty };
-    if let Some(misfit) = fit(pod, &place) {
-        return format!("{name} ({}): {misfit}", tracked.phase.name());
-    }
-    if doubted(state, &pod.id, name, now) {
-        return format!("{name} ({}): it should fit, but the scheduler did not place it there", tracked.phase.name());
-    }
-    format!("{name}: {}", describe(state, view, tracked, now))
 }
 
 /// A machine's state and the timer or trouble behind it, in one line.
@@ -259,20 +203,31 @@ pub fn why_node(state: &State, name: &str, now: Timestamp) -> Why {
     }
     because.extend(tracked.trouble.iter().map(|trouble| Why::line(format!("last trouble: {trouble}"))));
     because.extend(view.load(name).work.iter().map(|pod| Why::line(format!("pod {pod} is on it"))));
-    Why { text: format!("machine {name}: {}", describe(state, &view, tracked, now)), because }
+    Why {
+        text: format!("machine {name}: {}", describe(state, &view, tracked, now)),
+        until: timer(state, tracked),
+        because,
+        ..Why::default()
+    }
 }
 
-/// The pods that no machine and no node could host even if it were empty, each with the reason of each machine.
-pub fn unplaceable(state: &State, now: Timestamp) -> Vec<Why> {
-    let view = View::of(state);
-    let ready = ready_places(state, &view);
-    let hopeless = |pod: &&Pod| {
-        let alone = |tracked: &Tracked| {
-            first_failing_filter(pod, &Place::empty(&tracked.machine.name, &tracked.machine.shape)).is_some()
-        };
-        state.machines.values().all(alone) && ready.iter().all(|place| first_failing_filter(pod, place).is_some())
-    };
-    state.pods.values().filter(|pod| is_demand(pod)).filter(hopeless).map(|pod| why_pod(state, &pod.id, now)).collect()
+/// When time alone changes the machine next.
+fn timer(state: &State, tracked: &Tracked) -> Option<Timestamp> {
+    match &tracked.phase {
+        Phase::PoweringOn { deadline, .. } => Some(*deadline),
+        Phase::On { idle_since: Some(since), unready_since: None } => Some(after(*since, state.policy.idle_timeout_ms)),
+        Phase::On { unready_since: Some(since), .. } => Some(after(*since, state.policy.boot_timeout_ms)),
+        Phase::Draining => Some(after(tracked.since, state.policy.drain_timeout_ms)),
+        Phase::PoweringOff { .. } => Some(after(tracked.since, state.policy.off_timeout_ms)),
+        Phase::Failed { retry_at } => Some(*retry_at),
+        Phase::Unknown
+        | Phase::Off
+        | Phase::On { .. }
+        | Phase::Cordoning
+        | Phase::Looking
+        | Phase::Uncordoning
+        | Phase::DeletingNode { .. } => tracked.not_before,
+    }
 }
 
 /// A machine as `marea status` shows it.

@@ -14,6 +14,7 @@ use super::Settings;
 use super::crash::Crash;
 use super::promises::Promises;
 use crate::autoscaler::state::Phase;
+use crate::autoscaler::why::notice::Notice;
 use crate::autoscaler::{self, Action, Event, Request, State, What};
 use crate::clock;
 use crate::executor::Executor;
@@ -48,6 +49,9 @@ pub(super) struct Owner {
     opened: Timestamp,
     crash: Crash,
     view: watch::Sender<Arc<View>>,
+    notices: watch::Sender<Arc<Vec<Notice>>>,
+    /// Something happened since notices were last made.
+    untold: bool,
     published: Option<Instant>,
     dirty: bool,
 }
@@ -101,6 +105,8 @@ impl Owner {
             opened: clock::now(),
             crash: Crash::planted(),
             view: watch::Sender::new(Arc::new(view)),
+            notices: watch::Sender::new(Arc::default()),
+            untold: false,
             published: None,
             dirty: true,
         })
@@ -109,6 +115,11 @@ impl Owner {
     /// Where snapshots are published.
     pub(super) fn views(&self) -> watch::Receiver<Arc<View>> {
         self.view.subscribe()
+    }
+
+    /// Where it is told what people should be told.
+    pub(super) fn notices(&self) -> watch::Receiver<Arc<Vec<Notice>>> {
+        self.notices.subscribe()
     }
 
     /// True while the journal can be written.
@@ -192,6 +203,7 @@ impl Owner {
         self.metrics.decided(started.elapsed());
         self.count();
         self.dirty = true;
+        self.untold = true;
         if self.published.is_none_or(|published| published.elapsed() >= PUBLISH) {
             self.publish();
         }
@@ -222,6 +234,16 @@ impl Owner {
         }
         if self.dirty {
             self.publish();
+        }
+        if std::mem::take(&mut self.untold) {
+            let notices = autoscaler::why::notice::notices(&self.state, clock::now());
+            self.notices.send_if_modified(|before| {
+                let news = **before != notices;
+                if news {
+                    *before = Arc::new(notices);
+                }
+                news
+            });
         }
         Ok(())
     }

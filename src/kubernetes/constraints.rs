@@ -160,34 +160,21 @@ pub(super) fn requirements(list: Option<&[NodeSelectorRequirement]>) -> Result<V
     list.unwrap_or_default().iter().map(read).collect()
 }
 
-/// Names the hard constraints that the fit does not look at. Preferences are left out: they never count.
+/// Names the hard constraints that the fit does not look at: such a pod is reported, never guessed about.
 pub(super) fn not_judged(spec: &api::PodSpec) -> Vec<String> {
     let mut names = Vec::new();
-    if let Some(affinity) = &spec.affinity {
-        let required = |terms: Option<&Vec<api::PodAffinityTerm>>| terms.is_some_and(|terms| !terms.is_empty());
-        let with = affinity.pod_affinity.as_ref();
-        if required(with.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref())) {
-            names.push("pod affinity".to_owned());
-        }
-        let without = affinity.pod_anti_affinity.as_ref();
-        if required(without.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref())) {
-            names.push("pod anti-affinity".to_owned());
-        }
-    }
-    for constraint in spec.topology_spread_constraints.as_deref().unwrap_or_default() {
-        if constraint.when_unsatisfiable == "DoNotSchedule" {
-            names.push(format!("topology spread over `{}`", constraint.topology_key));
-        }
-    }
     for volume in spec.volumes.as_deref().unwrap_or_default() {
-        if let Some(claim) = &volume.persistent_volume_claim {
-            names.push(format!("persistent volume claim `{}`", claim.claim_name));
-        } else if volume.ephemeral.is_some() {
-            names.push(format!("ephemeral volume `{}`", volume.name));
+        // The scheduler counts these as volumes of the CSI driver that took them over.
+        let moved = volume.azure_disk.is_some() || volume.cinder.is_some() || volume.portworx_volume.is_some();
+        if moved || volume.gce_persistent_disk.is_some() || volume.aws_elastic_block_store.is_some() {
+            names.push(format!("the limit on attached volumes for in-tree volume `{}`", volume.name));
         }
     }
     for claim in spec.resource_claims.as_deref().unwrap_or_default() {
         names.push(format!("resource claim `{}`", claim.name));
+    }
+    if spec.host_network == Some(true) && spec.host_users == Some(false) {
+        names.push("user namespaces with the host's network, which a node must declare".to_owned());
     }
     if let Some(scheduler) = spec.scheduler_name.as_deref().filter(|name| *name != "default-scheduler") {
         names.push(format!("scheduler `{scheduler}`"));

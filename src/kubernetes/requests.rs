@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use crate::model::resources::{Resources, quantity, quantity_milli};
@@ -35,31 +35,25 @@ pub fn amounts(list: &List) -> Resources {
 /// What the pod asks for in all, with `pods` = 1.
 pub fn of_pod(pod: &Pod) -> Resources {
     let Some(spec) = &pod.spec else { return Resources { pods: 1, ..Resources::default() } };
-    let status = pod.status.as_ref();
-    let running = status.and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
-    let initial = status.and_then(|status| status.init_container_statuses.as_deref()).unwrap_or_default();
+    // While containers are resized in place, the node holds the largest of what is wanted, what was granted and
+    // what runs, each summed up by itself; a resize that the node can never grant does not count as wanted.
     let infeasible = resize_infeasible(pod);
-
-    let mut sum = Resources::default();
-    for container in &spec.containers {
-        sum.add(&of_container(container, running, infeasible));
+    let mut sum = if infeasible { Resources::default() } else { sum_of(spec, &wanted) };
+    let statuses = statuses(pod);
+    if !statuses.is_empty() {
+        let status = |container: &Container| statuses.iter().find(|status| status.name == container.name);
+        let unless = |container: &Container| if infeasible { Resources::default() } else { wanted(container) };
+        let granted = |container: &Container| {
+            let allocated = status(container).and_then(|status| status.allocated_resources.as_ref());
+            allocated.map_or_else(|| unless(container), amounts)
+        };
+        let runs = |container: &Container| {
+            let actual = status(container).and_then(|status| status.resources.as_ref()?.requests.as_ref());
+            actual.map_or_else(|| granted(container), amounts)
+        };
+        sum.raise_to(&sum_of(spec, &granted));
+        sum.raise_to(&sum_of(spec, &runs));
     }
-    let mut sidecars = Resources::default();
-    let mut peak = Resources::default();
-    for container in spec.init_containers.as_deref().unwrap_or_default() {
-        if is_sidecar(container) {
-            let mine = of_container(container, initial, infeasible);
-            sum.add(&mine);
-            sidecars.add(&mine);
-            peak.raise_to(&sidecars);
-        } else {
-            let mut here = spec_of(container);
-            here.add(&sidecars);
-            peak.raise_to(&here);
-        }
-    }
-    sum.raise_to(&peak);
-
     if let Some(list) = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()) {
         let whole = amounts(list);
         if list.contains_key("cpu") {
@@ -81,38 +75,48 @@ pub fn of_pod(pod: &Pod) -> Resources {
     sum
 }
 
+/// Containers and sidecars add up; the peak of the init containers only raises.
+fn sum_of(spec: &PodSpec, of: &dyn Fn(&Container) -> Resources) -> Resources {
+    let mut sum = Resources::default();
+    for container in &spec.containers {
+        sum.add(&of(container));
+    }
+    let mut sidecars = Resources::default();
+    let mut peak = Resources::default();
+    for container in spec.init_containers.as_deref().unwrap_or_default() {
+        if is_sidecar(container) {
+            let mine = of(container);
+            sum.add(&mine);
+            sidecars.add(&mine);
+            peak.raise_to(&sidecars);
+        } else {
+            let mut here = of(container);
+            here.add(&sidecars);
+            peak.raise_to(&here);
+        }
+    }
+    sum.raise_to(&peak);
+    sum
+}
+
 /// An init container that is started before the others and stays.
 pub(super) fn is_sidecar(container: &Container) -> bool {
     container.restart_policy.as_deref() == Some("Always")
 }
 
-fn spec_of(container: &Container) -> Resources {
+fn wanted(container: &Container) -> Resources {
     container.resources.as_ref().and_then(|resources| resources.requests.as_ref()).map(amounts).unwrap_or_default()
 }
 
-/// One container. While it is resized in place, the node holds the larger of what is wanted, what was
-/// granted and what runs; a resize that the node can never grant does not count as wanted.
-fn of_container(container: &Container, statuses: &[ContainerStatus], infeasible: bool) -> Resources {
-    let wanted = spec_of(container);
-    let Some(status) = statuses.iter().find(|status| status.name == container.name) else { return wanted };
-    let Some(actual) = &status.resources else { return wanted };
-    let mut held = if infeasible { Resources::default() } else { wanted };
-    if let Some(requests) = &actual.requests {
-        held.raise_to(&amounts(requests));
-    }
-    if let Some(allocated) = &status.allocated_resources {
-        held.raise_to(&amounts(allocated));
-    }
-    held
+fn statuses(pod: &Pod) -> Vec<&ContainerStatus> {
+    let Some(status) = &pod.status else { return Vec::new() };
+    status.container_statuses.iter().chain(&status.init_container_statuses).flatten().collect()
 }
 
 fn resize_infeasible(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    conditions.iter().any(|condition| {
-        condition.type_ == "PodResizePending"
-            && condition.status == "True"
-            && condition.reason.as_deref() == Some("Infeasible")
-    })
+    let pending = conditions.iter().find(|condition| condition.type_ == "PodResizePending");
+    pending.is_some_and(|condition| condition.reason.as_deref() == Some("Infeasible"))
 }
 
 #[cfg(test)]

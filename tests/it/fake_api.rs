@@ -22,6 +22,8 @@ pub struct World {
     /// What scheduling asks for besides, by kind.
     pub facts: BTreeMap<&'static str, BTreeMap<String, Value>>,
     pub version: u64,
+    /// The events that were said.
+    pub events: Vec<Value>,
     /// `METHOD /path?query` of each request, watches and probes included.
     pub requests: Vec<String>,
     /// Answers to the next evictions; when there are none, the pod is deleted.
@@ -153,7 +155,8 @@ impl World {
 
     /// Requests that are not probes, lists or watches.
     pub fn orders(&self) -> Vec<String> {
-        self.requests.iter().filter(|request| !request.starts_with("GET")).cloned().collect()
+        let quiet = |request: &&String| !request.starts_with("GET") && !request.contains("/events?");
+        self.requests.iter().filter(quiet).cloned().collect()
     }
 }
 
@@ -201,6 +204,14 @@ async fn answer(State(world): State<Arc<Mutex<World>>>, request: Request) -> Res
             }
             world.remove("pods", &key);
             status(201, "")
+        }
+        (Method::POST, ["apis", "events.k8s.io", "v1", "namespaces", _, "events"]) => {
+            let (name, text) = (body["metadata"]["name"].clone(), body.to_string());
+            if world.events.iter().any(|event| event["metadata"]["name"] == name) {
+                return status(409, "there is such an event");
+            }
+            world.events.push(body);
+            (StatusCode::CREATED, [("content-type", "application/json")], text).into_response()
         }
         (Method::GET, ["api", "v1", "nodes", name]) => found(world.nodes.get(*name)),
         (method, ["api", "v1", "nodes", name]) => change_node(&mut world, &method, name, &body),

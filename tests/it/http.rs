@@ -108,11 +108,11 @@ async fn the_socket_is_ours_alone_and_carries_orders() {
                     reply.send(Err(Refusal::NoSuchMachine(format!("no machine `{name}`")))).unwrap();
                 }
                 Ask::WhyPod { id, reply } => {
-                    let why = marea::autoscaler::Why { text: id.to_string(), because: Vec::new() };
+                    let why = marea::autoscaler::Why { text: id.to_string(), ..marea::autoscaler::Why::default() };
                     reply.send(why).unwrap();
                 }
                 Ask::WhyQueue { name, reply } => {
-                    reply.send(marea::autoscaler::Why { text: name, because: Vec::new() }).unwrap();
+                    reply.send(marea::autoscaler::Why { text: name, ..marea::autoscaler::Why::default() }).unwrap();
                 }
                 Ask::WhyNode { reply, .. } => drop(reply),
             }

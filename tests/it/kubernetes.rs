@@ -1,11 +1,13 @@
 //! The Kubernetes floor against the fake API server: watch, drain, cordon, delete; and the conversion by tables.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use marea::autoscaler::Event;
+use marea::autoscaler::why::notice::{About, Notice};
 use marea::kubernetes::drain::{self, Patience};
 use marea::kubernetes::watch::{Timing, watch};
-use marea::kubernetes::{CORDONED, KubernetesError, convert};
+use marea::kubernetes::{CORDONED, KubernetesError, convert, events};
 use marea::model::fact::{Fact, Facts};
 use marea::model::node::Effect;
 use marea::model::pod::{Operator, Owner, PodId};
@@ -216,6 +218,42 @@ async fn a_node_is_deleted_only_with_its_uid() {
     drain::delete_node(&client, "wn-1", "new").await.expect("gone already is a success");
 }
 
+#[tokio::test]
+async fn an_event_is_said_once_also_by_the_next_daemon() {
+    let api = FakeApi::start().await;
+    let notice = |key: &str, text: &str| Notice {
+        about: About::Pod(id("a"), "uid-a".to_owned()),
+        reason: "MachineBooting",
+        key: key.to_owned(),
+        warning: false,
+        text: text.to_owned(),
+    };
+    let said = async |count: usize| {
+        let enough = async {
+            while api.world().events.len() < count {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), enough).await.expect("the events in time");
+        assert_eq!(api.world().events.len(), count);
+    };
+    for (daemon, expected) in [(1, 2), (2, 3)] {
+        let (sender, receiver) = tokio::sync::watch::channel(Arc::default());
+        let task = tokio::spawn(events::announce(api.client(), receiver));
+        sender.send_replace(Arc::new(vec![notice("n7", "n7 is booting, ready about 14:03:20 UTC")]));
+        // Only time has changed in the second: it is the first that stands.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let last = format!("last word of {daemon}");
+        sender.send_replace(Arc::new(vec![notice("n7", "n7 is booting, ready about 14:03:21 UTC"), notice(&last, "")]));
+        said(expected).await;
+        task.abort();
+    }
+    let event = api.world().events[0].clone();
+    assert_eq!(event["note"], "n7 is booting, ready about 14:03:20 UTC");
+    assert_eq!((&event["regarding"]["kind"], &event["regarding"]["uid"]), (&json!("Pod"), &json!("uid-a")));
+    assert_eq!((&event["type"], &event["reason"]), (&json!("Normal"), &json!("MachineBooting")));
+}
+
 fn converted(change: impl FnOnce(&mut Value)) -> marea::model::pod::Pod {
     let mut object = pod("default", "a", None, "1");
     change(&mut object);
@@ -261,7 +299,13 @@ fn constraints_are_kept_or_named() {
     assert_eq!(rich.spread.iter().map(|one| one.topology_key.as_str()).collect::<Vec<_>>(), ["zone"]);
     assert!(rich.spread[0].selector.is_none() && rich.spread[0].honors_affinity && !rich.spread[0].honors_taints);
     assert_eq!((rich.claims[0].claim.as_str(), rich.claims[0].ephemeral), ("data", false));
-    assert_eq!(rich.not_judged, ["pod anti-affinity", "topology spread over `zone`", "persistent volume claim `data`"]);
+    assert_eq!(rich.not_judged, [""; 0]);
+
+    let strange = converted(|pod| {
+        pod["spec"]["resourceClaims"] = json!([{ "name": "gpu", "resourceClaimName": "gpu" }]);
+        pod["spec"]["schedulerName"] = json!("another");
+    });
+    assert_eq!(strange.not_judged, ["resource claim `gpu`", "scheduler `another`"]);
 }
 
 #[test]

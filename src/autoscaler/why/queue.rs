@@ -3,10 +3,12 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::super::atlas::Atlas;
 use super::super::promise::{Cover, Queue, covers, promised};
 use super::super::state::State;
 use super::super::view::View;
-use super::{Why, until, verdict};
+use super::pod::verdict;
+use super::{Why, until};
 use crate::model::queue::{Backlog, Unit};
 use crate::model::resources::Resources;
 
@@ -80,11 +82,10 @@ pub fn why_queue(state: &State, name: &str, now: Timestamp) -> Why {
         return Why::line(format!("queue {name}: nothing is known of it; known are: {known}"));
     };
     let view = View::with_promises(state);
+    let mut atlas = Atlas::of(state, &view);
     let mut because = Vec::new();
     because.extend(state.frozen().map(|frozen| Why::line(format!("frozen: {frozen}"))));
-    because.extend(
-        covered(state, queue).into_iter().map(|(backlog, cover)| service(state, &view, name, (backlog, cover), now)),
-    );
+    because.extend(covered(state, queue).into_iter().map(|one| service(state, &view, &mut atlas, name, one, now)));
     let heard = until(now, queue.heard);
     let text = match &queue.lost {
         Some(reason) => format!(
@@ -93,10 +94,17 @@ pub fn why_queue(state: &State, name: &str, now: Timestamp) -> Why {
         None if queue.services.is_empty() => format!("queue {name}: empty, changed {heard} ago"),
         None => format!("queue {name}: changed {heard} ago"),
     };
-    Why { text, because }
+    Why { text, because, ..Why::default() }
 }
 
-fn service(state: &State, view: &View, queue: &str, (backlog, cover): (&Backlog, Cover), now: Timestamp) -> Why {
+fn service(
+    state: &State,
+    view: &View,
+    atlas: &mut Atlas,
+    queue: &str,
+    (backlog, cover): (&Backlog, Cover),
+    now: Timestamp,
+) -> Why {
     let to_come = backlog.to_come(cover.live, cover.running);
     let taken = backlog.in_flight.map(|count| format!(", {count} in flight")).unwrap_or_default();
     let most = backlog.limit.map(|most| format!(", at most {most} pods at once")).unwrap_or_default();
@@ -105,7 +113,7 @@ fn service(state: &State, view: &View, queue: &str, (backlog, cover): (&Backlog,
         format!("held: {reason}")
     } else if to_come > 0 {
         let pod = promised(queue, backlog, 1);
-        because = state.machines.values().map(|tracked| Why::line(verdict(state, view, tracked, &pod, now))).collect();
+        because = state.machines.values().map(|tracked| verdict(state, view, atlas, tracked, &pod, now)).collect();
         format!("{to_come} pods to come, each of {}", amount(&backlog.unit.requests))
     } else if backlog.waiting == 0 {
         "nothing to come".to_owned()
@@ -113,7 +121,8 @@ fn service(state: &State, view: &View, queue: &str, (backlog, cover): (&Backlog,
         "the pods that are there are all that it may have".to_owned()
     };
     let there = format!("{} pods are there ({} run)", cover.live, cover.running);
-    Why { text: format!("{}: {} wait{taken}{most}; {there}; {next}", backlog.service, backlog.waiting), because }
+    let text = format!("{}: {} wait{taken}{most}; {there}; {next}", backlog.service, backlog.waiting);
+    Why { text, because, ..Why::default() }
 }
 
 fn amount(requests: &Resources) -> String {
