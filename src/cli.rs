@@ -10,6 +10,7 @@ pub mod bootstrap;
 pub mod bundle;
 pub mod check;
 pub mod destroy;
+pub mod functions;
 pub mod journal;
 pub mod log;
 pub mod machine;
@@ -72,6 +73,8 @@ pub enum Command {
     Enable(power::EnableArgs),
     /// Have the daemon leave a machine alone.
     Disable(power::DisableArgs),
+    /// Functions: run a container for each object that comes into a bucket.
+    Functions(functions::FunctionsArgs),
     /// Look into the journal: does it replay to the same bytes?
     Journal(journal::JournalArgs),
     /// Local machines by hand, without a cluster.
@@ -104,6 +107,7 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Power(args) => power::run(args, state).await,
         Command::Enable(args) => power::enable(args, state).await,
         Command::Disable(args) => power::disable(args, state).await,
+        Command::Functions(args) => functions::run(args).await,
         Command::Journal(args) => journal::run(args, state),
         Command::Machine(args) => machine::run(args, state, Some(bundle)).await,
         Command::Completions { shell } => {

@@ -24,6 +24,7 @@ pub mod config;
 pub mod daemon;
 pub mod diagnostic;
 pub mod executor;
+pub mod functions;
 pub mod http;
 pub mod kubernetes;
 pub mod metrics;

@@ -11,7 +11,7 @@ use super::KubernetesError;
 /// A connection that is not made within this is a server that is not there.
 const CONNECT: Duration = Duration::from_secs(3);
 /// An answer that takes longer than this is no answer.
-pub(super) const CALL: Duration = Duration::from_secs(10);
+pub(crate) const CALL: Duration = Duration::from_secs(10);
 
 /// Reads a kubeconfig and makes the client. Nothing is sent yet.
 pub async fn connect(kubeconfig: &Path) -> Result<kube::Client, KubernetesError> {
@@ -43,7 +43,7 @@ fn http_request(path: &str) -> Result<axum::http::Request<Vec<u8>>, String> {
 }
 
 /// Runs one call under the usual limit and sorts its failure.
-pub(super) async fn call<T>(
+pub(crate) async fn call<T>(
     what: &'static str,
     object: &str,
     work: impl Future<Output = kube::Result<T>>,
@@ -60,7 +60,7 @@ pub(super) async fn call<T>(
 }
 
 /// An error with all its causes in one line: the innermost one (`connection refused`) is what helps.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

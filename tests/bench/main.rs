@@ -15,6 +15,10 @@
 )]
 
 mod cluster;
+#[path = "../it/fake_namespace.rs"]
+#[expect(dead_code, reason = "the tests use more of it")]
+mod fake_namespace;
+mod functions;
 mod parser;
 
 use std::fmt::Write as _;
@@ -36,6 +40,9 @@ fn main() {
     let mut figures = Vec::new();
     if wanted("parser") {
         figures.extend(parser::figures());
+    }
+    if wanted("functions") {
+        figures.extend(functions::figures());
     }
     if wanted("cluster") {
         if rustix::process::geteuid().is_root() {

@@ -28,31 +28,49 @@ pub fn is_root() -> bool {
 
 pub struct Cluster {
     daemon: RefCell<Option<Child>>,
+    site: Site,
 }
+
+/// What tells one cluster of the tests from another.
+#[derive(Clone, Copy)]
+pub struct Site {
+    pub state: &'static str,
+    pub scope: &'static str,
+    pub config: &'static str,
+    pub radl: &'static str,
+}
+
+/// The cluster of most tests.
+const MAIN: Site = Site { state: STATE, scope: "mareat", config: CONFIG, radl: "radl/elastic-local.radl" };
 
 impl Cluster {
     /// Makes the bundle and the cluster, or finds them made.
     pub fn open() -> Result<Self, String> {
-        let cluster = Self { daemon: RefCell::new(None) };
-        fs::create_dir_all(STATE).map_err(|e| format!("{STATE}: {e}"))?;
-        fs::write(cluster.config(), CONFIG).map_err(|e| e.to_string())?;
+        Self::at(MAIN)
+    }
+
+    /// The same at another site.
+    pub fn at(site: Site) -> Result<Self, String> {
+        let cluster = Self { daemon: RefCell::new(None), site };
+        fs::create_dir_all(site.state).map_err(|e| format!("{}: {e}", site.state))?;
+        fs::write(cluster.config(), site.config).map_err(|e| e.to_string())?;
         ok(&cluster.marea(&["bundle", "build"]))?;
         cluster.bootstrap()?;
         Ok(cluster)
     }
 
     pub fn bootstrap(&self) -> Result<String, String> {
-        let out = self.marea(&["bootstrap", "radl/elastic-local.radl", "--config", &self.config()]);
+        let out = self.marea(&["bootstrap", self.site.radl, "--config", &self.config()]);
         ok(&out)
     }
 
     pub fn config(&self) -> String {
-        format!("{STATE}/marea.toml")
+        format!("{}/marea.toml", self.site.state)
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(MAREA);
-        command.args(["--state", STATE]).args(args).stdin(Stdio::null());
+        command.args(["--state", self.site.state]).args(args).stdin(Stdio::null());
         command
     }
 
@@ -67,7 +85,9 @@ impl Cluster {
     fn kubectl_command(&self, args: &[&str]) -> Command {
         let bundle = std::env::var("MAREA_BUNDLE").unwrap_or_else(|_| "/var/cache/marea/bundle".to_owned());
         let mut command = Command::new(format!("{bundle}/bin/kubectl"));
-        command.args(["--kubeconfig", &format!("{STATE}/admin.kubeconfig"), "--request-timeout=10s"]).args(args);
+        command
+            .args(["--kubeconfig", &format!("{}/admin.kubeconfig", self.site.state), "--request-timeout=10s"])
+            .args(args);
         command.stdin(Stdio::null());
         command
     }
@@ -89,8 +109,8 @@ impl Cluster {
         let address = self.address(machine)?;
         let out = Command::new("ssh")
             .args(["-q", "-oBatchMode=yes", "-oConnectTimeout=5", "-oStrictHostKeyChecking=yes"])
-            .arg(format!("-oUserKnownHostsFile={STATE}/ssh/known_hosts"))
-            .args(["-i", &format!("{STATE}/ssh/id"), &format!("root@{address}"), script])
+            .arg(format!("-oUserKnownHostsFile={}/ssh/known_hosts", self.site.state))
+            .args(["-i", &format!("{}/ssh/id", self.site.state), &format!("root@{address}"), script])
             .stdin(Stdio::null())
             .output()
             .expect("ssh runs");
@@ -98,7 +118,7 @@ impl Cluster {
     }
 
     pub fn address(&self, machine: &str) -> Result<String, String> {
-        let text = fs::read_to_string(format!("{STATE}/cluster.json")).map_err(|e| e.to_string())?;
+        let text = fs::read_to_string(format!("{}/cluster.json", self.site.state)).map_err(|e| e.to_string())?;
         let file: Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
         let machines = file["machines"].as_array().ok_or("no machines in cluster.json")?;
         let found = machines.iter().find(|m| m["name"] == machine);
@@ -110,7 +130,7 @@ impl Cluster {
         if self.daemon_runs() {
             return Ok(());
         }
-        let log = fs::OpenOptions::new().create(true).append(true).open(log_path()).map_err(|e| e.to_string())?;
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path()).map_err(|e| e.to_string())?;
         let child = self
             .command(&["run", "--config", &self.config()])
             .envs(vars.iter().copied())
@@ -153,7 +173,7 @@ impl Cluster {
     }
 
     pub fn daemon_log_tail(&self) -> String {
-        let text = fs::read_to_string(log_path()).unwrap_or_default();
+        let text = fs::read_to_string(self.log_path()).unwrap_or_default();
         let lines: Vec<_> = text.lines().collect();
         format!("daemon's last lines:\n{}", lines[lines.len().saturating_sub(25)..].join("\n"))
     }
@@ -172,7 +192,7 @@ impl Cluster {
     }
 
     pub fn workers(&self) -> Vec<String> {
-        let text = fs::read_to_string(format!("{STATE}/cluster.json")).unwrap_or_default();
+        let text = fs::read_to_string(format!("{}/cluster.json", self.site.state)).unwrap_or_default();
         let file: Value = serde_json::from_str(&text).unwrap_or_default();
         let machines = file["machines"].as_array().cloned().unwrap_or_default();
         machines
@@ -184,7 +204,7 @@ impl Cluster {
 
     /// Workers that are on by the proof that counts: processes in their cgroups.
     pub fn powered_on(&self) -> Vec<String> {
-        self.workers().into_iter().filter(|w| has_processes(w)).collect()
+        self.workers().into_iter().filter(|w| has_processes(&self.cgroup_of(w))).collect()
     }
 
     pub fn wait(&self, what: &str, seconds: u64, mut done: impl FnMut() -> bool) -> Result<(), String> {
@@ -220,7 +240,37 @@ impl Cluster {
         if !out.status.success() {
             println!("destroy failed: {}", String::from_utf8_lossy(&out.stderr));
         }
-        let _ = fs::remove_dir_all(STATE);
+        let _ = fs::remove_dir_all(self.site.state);
+    }
+
+    fn log_path(&self) -> String {
+        format!("{}/daemon.log", self.site.state)
+    }
+
+    fn cgroup_of(&self, machine: &str) -> PathBuf {
+        cgroups().join(format!("{}-local", self.site.scope)).join(machine)
+    }
+
+    /// Cuts a machine's power behind the daemon's back: every process of it is killed.
+    pub fn cut_power(&self, machine: &str) {
+        for _ in 0..100 {
+            let mut folders = vec![self.cgroup_of(machine)];
+            let mut left = false;
+            while let Some(folder) = folders.pop() {
+                for pid in fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default().lines() {
+                    left = true;
+                    if let Some(pid) = pid.parse().ok().and_then(rustix::process::Pid::from_raw) {
+                        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                    }
+                }
+                let inside = fs::read_dir(&folder).into_iter().flatten().flatten().map(|e| e.path());
+                folders.extend(inside.filter(|p| p.is_dir()));
+            }
+            if !left {
+                return;
+            }
+            pause(50);
+        }
     }
 }
 
@@ -239,8 +289,8 @@ boot_timeout = "90s"
 listen = "127.0.0.1:9561"
 "#;
 
-fn has_processes(machine: &str) -> bool {
-    let mut folders = vec![cgroup_of(machine)];
+fn has_processes(cgroup: &Path) -> bool {
+    let mut folders = vec![cgroup.to_owned()];
     while let Some(folder) = folders.pop() {
         if fs::read_to_string(folder.join("cgroup.procs")).is_ok_and(|p| !p.trim().is_empty()) {
             return true;
@@ -252,13 +302,12 @@ fn has_processes(machine: &str) -> bool {
 }
 
 pub fn cgroup_of(machine: &str) -> PathBuf {
-    let v1 = Path::new("/sys/fs/cgroup/pids");
-    let root = if v1.is_dir() { v1 } else { Path::new("/sys/fs/cgroup") };
-    root.join("mareat-local").join(machine)
+    cgroups().join("mareat-local").join(machine)
 }
 
-fn log_path() -> String {
-    format!("{STATE}/daemon.log")
+fn cgroups() -> PathBuf {
+    let v1 = Path::new("/sys/fs/cgroup/pids");
+    if v1.is_dir() { v1.to_owned() } else { PathBuf::from("/sys/fs/cgroup") }
 }
 
 pub fn ok(out: &Output) -> Result<String, String> {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::check;
-use crate::cluster::{Cluster, STATE, cgroup_of, pause};
+use crate::cluster::{Cluster, STATE, pause};
 use crate::demand::{job, succeeded};
 
 pub fn second_daemon(cluster: &Cluster) -> Result<(), String> {
@@ -120,25 +120,7 @@ pub fn power_cut(cluster: &Cluster) -> Result<(), String> {
     ];
     cluster.wait("the pod runs", 90, || cluster.kubectl(&running).is_ok_and(|n| !n.is_empty()))?;
     let victim = cluster.kubectl(&running)?;
-    // The power is cut behind the daemon's back: every process of the machine is killed.
-    for _ in 0..100 {
-        let mut folders = vec![cgroup_of(&victim)];
-        let mut left = false;
-        while let Some(folder) = folders.pop() {
-            for pid in fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default().lines() {
-                left = true;
-                if let Some(pid) = pid.parse().ok().and_then(rustix::process::Pid::from_raw) {
-                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-                }
-            }
-            folders
-                .extend(fs::read_dir(&folder).into_iter().flatten().flatten().map(|e| e.path()).filter(|p| p.is_dir()));
-        }
-        if !left {
-            break;
-        }
-        pause(50);
-    }
+    cluster.cut_power(&victim);
     cluster.wait("the work is done elsewhere or again", 180, || succeeded(cluster, "long"))?;
     cluster.wait("and all goes off", 90, || cluster.powered_on().is_empty())
 }

@@ -21,6 +21,7 @@ mod cluster;
 mod demand;
 mod faults;
 mod first;
+mod functions;
 mod unit;
 
 use std::time::Instant;
@@ -43,6 +44,7 @@ const TESTS: &[(&str, Test)] = &[
     ("a_drain_waits_for_a_disruption_budget", faults::disruption_budget),
     ("the_journal_replays_to_the_same_bytes", faults::journal_replays),
     ("the_unit_starts_is_watched_and_stops", unit::service),
+    ("five_hundred_uploads_outlive_every_death", functions::uploads_outlive_every_death),
     ("destroy_leaves_nothing", first::destroy_leaves_nothing),
 ];
 

@@ -20,6 +20,8 @@ mod cli;
 mod command_provider;
 mod daemon;
 mod fake_api;
+mod fake_namespace;
+mod functions;
 mod http;
 mod kubernetes;
 mod metal;

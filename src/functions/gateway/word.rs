@@ -1,0 +1,82 @@
+//! The words that the runner is told: what was seen, what was taken in, what came of what it began, and what
+//! clients ask of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::watching::Seen;
+use crate::functions::event::{EventId, Routes};
+use crate::functions::objects::Entry;
+use crate::functions::objects::facts::{JobFact, PodFact};
+use crate::functions::queue::{Depth, Verdict};
+use crate::functions::store::{Accepted, Record};
+
+/// A service as it was seen: its object may be damaged.
+#[derive(Debug)]
+pub(super) struct ServiceFact {
+    /// Its name.
+    pub(super) name: String,
+    /// What it is, or what is wrong with it.
+    pub(super) entry: Result<Box<Entry>, String>,
+}
+
+/// One word.
+#[derive(Debug)]
+pub(super) enum Word {
+    /// Of services.
+    Services(Seen<ServiceFact>),
+    /// Of Jobs.
+    Jobs(Seen<JobFact>),
+    /// Of pods.
+    Pods(Seen<PodFact>),
+    /// Events are on disk. Whoever waits for their end is told.
+    Accepted(Vec<Accepted>, Option<oneshot::Sender<Ended>>),
+    /// A Job was to be made.
+    Made(i64, Made),
+    /// An attempt was judged, and the verdict is on disk.
+    Judged(i64, Verdict),
+    /// A client wants a run to end, and to be seen no more.
+    Cancel(Box<Record>, oneshot::Sender<()>),
+    /// A service was deleted: its events and Jobs go.
+    Drop(String, oneshot::Sender<()>),
+    /// Dead letters are to be tried again; it is on disk.
+    Replayed(Vec<Accepted>),
+}
+
+/// What came of making a Job.
+#[derive(Debug)]
+pub(super) enum Made {
+    /// It is there.
+    There,
+    /// It could not be made now, for this reason.
+    Later(String),
+    /// This service may have no more now: a quota.
+    Full(String),
+    /// It can never be made.
+    Never(String),
+}
+
+/// How a run ended, for whoever waits.
+#[derive(Debug, Clone)]
+pub(super) struct Ended {
+    /// The event.
+    pub(super) id: EventId,
+    /// Nothing when it was well; else why not.
+    pub(super) failure: Option<String>,
+}
+
+/// What the handlers know of the services: the runner's last word.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    /// The services.
+    pub(super) services: BTreeMap<String, Arc<Entry>>,
+    /// Which objects are for which of them.
+    pub(super) routes: Routes,
+    /// Why the gateway cannot serve yet.
+    pub(super) not_ready: Option<String>,
+}
+
+/// What each service has in the queue.
+pub(super) type Depths = BTreeMap<String, Depth>;

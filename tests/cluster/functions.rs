@@ -1,0 +1,189 @@
+//! Functions on a real cluster of their own: 500 files are put into a bucket whose workers are all off, while the
+//! gateway is killed with -9, MinIO is killed, the daemon is killed and a worker's power is cut. In the end there
+//! are 500 results, and none came twice unless its pod was cut. About ten minutes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use marea::s3::{Endpoint, Keys, Store};
+
+use crate::check;
+use crate::cluster::{Cluster, MAREA, Site, pause};
+
+const SITE: Site = Site {
+    state: "/var/lib/marea-test-functions",
+    scope: "mareau",
+    config: r#"
+provider = "local"
+
+[local]
+scope = "mareau"
+subnet = "10.84.0.0/24"
+
+[autoscaler]
+idle_timeout = "5s"
+boot_timeout = "120s"
+
+[http]
+listen = "127.0.0.1:9562"
+"#,
+    radl: "radl/functions-local.radl",
+};
+
+const FDL: &str = "\
+functions:
+  oscar:
+  - lab:
+      name: shout
+      image: marea.local/busybox:1
+      script: shout.sh
+      cpu: 50m
+      memory: 32Mi
+      input: [{storage_provider: minio.default, path: shout/in}]
+      output: [{storage_provider: minio.default, path: shout/out}]
+";
+
+/// The result's name tells which pod made it, so that a second run of the same file is seen.
+const SCRIPT: &str =
+    "#!/bin/sh\ntr a-z A-Z < \"$INPUT_FILE_PATH\" > \"$TMP_OUTPUT_DIR/$(basename \"$INPUT_FILE_PATH\")@$(hostname)\"\n";
+
+/// How many files; fewer in the hands of whoever works on this test.
+fn uploads() -> usize {
+    std::env::var("MAREA_UPLOADS").ok().and_then(|text| text.parse().ok()).unwrap_or(500)
+}
+
+pub fn uploads_outlive_every_death(_: &Cluster) -> Result<(), String> {
+    let cluster = Cluster::at(SITE)?;
+    let result = story(&cluster);
+    if let Err(error) = &result {
+        println!("{error}\n{}", cluster.daemon_log_tail());
+        let state = ["-n", "marea-functions", "get", "pods,jobs", "-o", "wide"];
+        println!("{}", cluster.kubectl(&state).unwrap_or_default());
+    }
+    if std::env::var("MAREA_KEEP").is_err() {
+        cluster.destroy();
+    }
+    result
+}
+
+fn story(cluster: &Cluster) -> Result<(), String> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|e| e.to_string())?;
+    cluster.start_daemon(&[])?;
+    cluster.wait("all workers are off", 180, || cluster.powered_on().is_empty())?;
+    let front = cluster.address("front-1").or_else(|_| cluster.address("front"))?;
+    apply(cluster, &front)?;
+    let store = store(cluster, &front)?;
+    let count = uploads();
+    let mut deaths = BTreeMap::new();
+    let mut cut = BTreeSet::new();
+    for number in 0..count {
+        let key = format!("in/{number:03}");
+        // Whoever uploads tries again while MinIO is dead: what it did not take was never there.
+        let mut last = String::new();
+        let taken = (0..600).any(|_| {
+            let put = runtime.block_on(store.put_bytes("shout", &key, format!("file {number}")));
+            last = put.as_ref().err().map_or(String::new(), ToString::to_string);
+            if put.is_err() {
+                pause(200);
+            }
+            put.is_ok()
+        });
+        check!(taken, "{key} cannot be put: {last}");
+        let part = |tenths: usize| count * tenths / 10;
+        if number == part(2) || number == part(6) {
+            kill(cluster, "marea functions serve")?;
+            *deaths.entry("gateway").or_insert(0) += 1;
+        } else if number == part(4) {
+            kill(cluster, "minio server")?;
+            *deaths.entry("minio").or_insert(0) += 1;
+        } else if number == part(8) {
+            cluster.kill_daemon();
+            pause(700);
+            cluster.start_daemon(&[])?;
+            *deaths.entry("daemon").or_insert(0) += 1;
+        }
+    }
+    cluster.wait("a function runs on a worker", 300, || !running(cluster).is_empty())?;
+    let victim = running(cluster).into_iter().next().map(|(_, node)| node).ok_or("nothing runs any more")?;
+    cut.extend(running(cluster).into_iter().filter(|(_, node)| *node == victim).map(|(pod, _)| pod));
+    cluster.cut_power(&victim);
+    *deaths.entry("worker").or_insert(0) += 1;
+    let outputs = || runtime.block_on(store.list("shout", "out/")).unwrap_or_default();
+    let names = || -> Vec<String> {
+        outputs()
+            .into_iter()
+            .map(|entry| entry.key)
+            .filter_map(|key| key.strip_prefix("out/").map(str::to_owned))
+            .collect()
+    };
+    let inputs = |names: &[String]| -> BTreeSet<String> {
+        names.iter().filter_map(|name| name.split_once('@')).map(|(input, _)| input.to_owned()).collect()
+    };
+    cluster.wait(&format!("{count} results are there"), 1500, || inputs(&names()).len() == count)?;
+    let names = names();
+    let names: Vec<String> = names.into_iter().filter(|name| name.contains('@')).collect();
+    let twice = names.len() - count;
+    println!("  {count} uploads, {} results, {twice} twice; pods cut: {}; deaths: {deaths:?}", names.len(), cut.len());
+    check!(twice <= cut.len(), "{twice} ran twice, but only {} pods were cut", cut.len());
+    for name in names.iter().take(20) {
+        let bytes = runtime.block_on(store.get_bytes("shout", &format!("out/{name}"))).map_err(|e| e.to_string())?;
+        let number: usize = name.split('@').next().and_then(|n| n.parse().ok()).ok_or("a result's name")?;
+        check!(bytes == format!("FILE {number}").as_bytes(), "out/{name} holds {bytes:?}");
+    }
+    cluster.wait("and all goes off", 300, || cluster.powered_on().is_empty())
+}
+
+/// Pods whose container runs, with their machines.
+fn running(cluster: &Cluster) -> Vec<(String, String)> {
+    let path = "jsonpath={range .items[*]}{.metadata.name} {.spec.nodeName}{\"\\n\"}{end}";
+    let args = [
+        "-n",
+        "marea-functions",
+        "get",
+        "pods",
+        "-l",
+        "oscar_service=shout",
+        "--field-selector=status.phase=Running",
+        "-o",
+        path,
+    ];
+    let text = cluster.kubectl(&args).unwrap_or_default();
+    text.lines().filter_map(|line| line.split_once(' ')).map(|(pod, node)| (pod.to_owned(), node.to_owned())).collect()
+}
+
+/// kill -9 of a program on the front-end, by its command line.
+fn kill(cluster: &Cluster, what: &str) -> Result<(), String> {
+    let front = if cluster.address("front").is_ok() { "front" } else { "front-1" };
+    let script = format!(
+        "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^[^ ]*{what}' && kill -9 ${{p#/proc/}} && echo killed; done; true"
+    );
+    let out = cluster.ssh(front, &script)?;
+    check!(out.contains("killed"), "no `{what}` was found on {front}");
+    Ok(())
+}
+
+fn secret(cluster: &Cluster, name: &str, key: &str) -> Result<String, String> {
+    let path = format!("go-template={{{{index .data \"{key}\" | base64decode}}}}");
+    cluster.kubectl(&["-n", "marea-functions", "get", "secret", name, "-o", &path])
+}
+
+fn store(cluster: &Cluster, front: &str) -> Result<Store, String> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let endpoint = Endpoint { url: format!("http://{front}:30300"), region: "us-east-1".to_owned(), verify: true };
+    let keys = Keys { access: secret(cluster, "minio", "accessKey")?, secret: secret(cluster, "minio", "secretKey")? };
+    Store::new(&endpoint, Some(keys)).map_err(|e| e.to_string())
+}
+
+fn apply(cluster: &Cluster, front: &str) -> Result<(), String> {
+    let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).map_err(|e| e.to_string());
+    write("shout.sh", SCRIPT)?;
+    write("shout.yaml", FDL)?;
+    let out = std::process::Command::new(MAREA)
+        .args(["functions", "apply", "shout.yaml"])
+        .current_dir(folder.path())
+        .env("MAREA_FUNCTIONS_ENDPOINT", format!("http://{front}:30301"))
+        .env("MAREA_FUNCTIONS_PASSWORD", secret(cluster, "gateway", "password")?)
+        .output()
+        .map_err(|e| e.to_string())?;
+    crate::cluster::ok(&out).map(drop)
+}
