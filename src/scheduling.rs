@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use crate::model::fact::Facts;
 use crate::model::node::{Shape, Taint};
 use crate::model::pod::{HostPort, Pod};
 use crate::model::resources::Resources;
@@ -80,6 +81,19 @@ pub fn first_failing_static(pod: &Pod, place: &Place<'_>) -> Option<Misfit> {
 pub fn first_failing_dynamic(pod: &Pod, place: &Place<'_>) -> Option<Misfit> {
     resources::ports(&pod.host_ports, place.ports.iter())
         .or_else(|| resources::shortages(&pod.requests, &place.shape.allocatable, &place.used).next())
+}
+
+/// Why the pod's volumes keep it off a node of this name and shape, whichever other pods are there: its claims
+/// must be usable, and their volumes reach the node or be to be had there.
+pub fn first_failing_volume(pod: &Pod, name: &str, shape: &Shape, facts: &Facts) -> Option<Misfit> {
+    if pod.claims.is_empty() {
+        return None;
+    }
+    let class = Class::of(pod);
+    volumes::wrong(&class, facts)
+        .or_else(|| volumes::zone_wrong(&class, facts))
+        .or_else(|| volumes::unreachable(&class, name, shape, facts))
+        .or_else(|| volumes::other_zone(&class, shape, facts))
 }
 
 impl fmt::Display for Taint {

@@ -14,7 +14,7 @@ use super::state::{Batch, Phase, State, Tracked, Wish, after, is_demand};
 use super::view::View;
 use crate::model::machine::Role;
 use crate::model::pod::{Pod, PodId};
-use crate::scheduling::{Place, first_failing_filter};
+use crate::scheduling::{Place, first_failing_filter, first_failing_volume};
 
 /// Decides what is powered on or kept.
 pub(super) fn decide(state: &mut State, view: &View, now: Timestamp) {
@@ -112,11 +112,20 @@ pub(super) fn in_order(state: &State) -> Vec<&Pod> {
 /// For how many times the doubt's own length a pod that was refused is not tried on the same node again.
 pub(super) const BELIEVED: i64 = 30;
 
-/// True when the scheduler has been given long enough to put this pod on this node, and did not. It is
-/// believed for a while, and then asked again: what it saw may have changed.
+/// True when the scheduler has been given long enough to put this pod on this node, and did not: it is
+/// believed for a while, and then asked again, for what it saw may have changed. Or when it never will, because
+/// the pod's volumes do not reach the node.
 pub(super) fn doubted(state: &State, pod: &PodId, node: &str, now: Timestamp) -> bool {
     let since = state.doubts.get(pod).and_then(|nodes| nodes.get(node));
-    since.is_some_and(|since| is_ripe(&state.policy, *since, now))
+    since.is_some_and(|since| is_ripe(&state.policy, *since, now)) || out_of_reach(state, pod, node)
+}
+
+/// True when the pod's volumes keep it off this node.
+fn out_of_reach(state: &State, pod: &PodId, node: &str) -> bool {
+    let machine = state.machines.get(node).map(|tracked| &tracked.machine.shape);
+    let shape = machine.or_else(|| state.nodes.get(node).map(|node| &node.shape));
+    let (Some(pod), Some(shape)) = (state.pods.get(pod), shape) else { return false };
+    first_failing_volume(pod, node, shape, &state.facts).is_some()
 }
 
 fn is_ripe(policy: &Policy, since: Timestamp, now: Timestamp) -> bool {

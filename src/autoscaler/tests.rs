@@ -13,6 +13,7 @@ use crate::model::pod::{self, Owner};
 use crate::model::resources::Resources;
 
 mod down;
+mod loops;
 mod power;
 mod queues;
 

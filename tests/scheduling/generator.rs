@@ -149,7 +149,8 @@ fn pod(rng: &mut Rng, name: &str, volumes: bool, nodes: &[String]) -> Value {
     let mut spec = json!({ "containers": [], "priority": rng.pick(&[0, 0, 100, -5]) });
     spec["containers"] = (0..rng.range(1, 2)).map(|number| container(rng, &format!("c{number}"), false)).collect();
     if rng.percent(20) {
-        spec["initContainers"] = (0..rng.range(1, 2)).map(|number| container(rng, &format!("i{number}"), true)).collect();
+        spec["initContainers"] =
+            (0..rng.range(1, 2)).map(|number| container(rng, &format!("i{number}"), true)).collect();
     }
     if rng.percent(5) {
         spec["overhead"] = json!({ "cpu": "100m", "memory": "64Mi" });
@@ -291,7 +292,9 @@ fn node_term(rng: &mut Rng, nodes: &[String]) -> Value {
 fn selector(rng: &mut Rng) -> Value {
     match rng.range(0, 6) {
         0 => json!({}),
-        1 => json!({ "matchExpressions": [{ "key": "app", "operator": "In", "values": [rng.pick(&APPS), rng.pick(&APPS)] }] }),
+        1 => {
+            json!({ "matchExpressions": [{ "key": "app", "operator": "In", "values": [rng.pick(&APPS), rng.pick(&APPS)] }] })
+        }
         2 => json!({ "matchExpressions": [{ "key": "app", "operator": "NotIn", "values": [rng.pick(&APPS)] }] }),
         3 => json!({ "matchExpressions": [{ "key": "canary", "operator": "DoesNotExist" }] }),
         _ => json!({ "matchLabels": { "app": rng.pick(&APPS) } }),
@@ -348,7 +351,8 @@ fn resize(rng: &mut Rng, pod: &mut Value) {
     let mut status = |list: &str| -> Vec<Value> {
         let mut all = Vec::new();
         for container in pod["spec"][list].as_array().unwrap_or(&Vec::new()) {
-            let mut one = json!({ "name": container["name"], "image": "i", "imageID": "", "ready": true, "restartCount": 0 });
+            let mut one =
+                json!({ "name": container["name"], "image": "i", "imageID": "", "ready": true, "restartCount": 0 });
             if rng.percent(80) {
                 one["allocatedResources"] = json!({ "cpu": rng.pick(&["200m", "2"]), "memory": "300Mi" });
             }
@@ -365,6 +369,5 @@ fn resize(rng: &mut Rng, pod: &mut Value) {
         let reason = rng.pick(&["Infeasible", "Deferred"]);
         conditions.push(json!({ "type": "PodResizePending", "status": "True", "reason": reason }));
     }
-    pod["status"] =
-        json!({ "containerStatuses": containers, "initContainerStatuses": init, "conditions": conditions });
+    pod["status"] = json!({ "containerStatuses": containers, "initContainerStatuses": init, "conditions": conditions });
 }

@@ -95,7 +95,8 @@ fn go_mod(folder: &Path) -> Result<String, String> {
     assert_eq!(answer["Sum"].as_str(), Some(pinned("sum").as_str()), "the module is not the one that the bundle pins");
     let theirs = fs::read_to_string(answer["GoMod"].as_str().unwrap()).unwrap();
     let language = theirs.lines().find(|line| line.starts_with("go ")).unwrap();
-    let mut text = format!("module marea.local/scheduler-oracle\n\n{language}\n\nrequire {path} {version}\n\nreplace (\n");
+    let mut text =
+        format!("module marea.local/scheduler-oracle\n\n{language}\n\nrequire {path} {version}\n\nreplace (\n");
     let mut parts: Vec<&str> = theirs
         .lines()
         .map(|line| line.trim().trim_start_matches("require ").trim_start_matches("replace "))

@@ -48,20 +48,22 @@ pub(crate) fn fill(rng: &mut Rng, all: &mut Value, nodes: &[String]) {
             "source": { "persistentVolumeName": volume["metadata"]["name"] },
         } }));
     }
-    let capacities: Vec<Value> = (0..rng.range(0, 3)).map(|number| {
-        let mut one = json!({
-            "metadata": { "name": format!("cap-{number}"), "namespace": "red" }, "storageClassName": "capacity",
-            "capacity": rng.pick(&["500Mi", "5Gi"]),
-            "nodeTopology": { "matchLabels": { "topology.kubernetes.io/zone": rng.pick(&["z1", "z2", "z3"]) } },
-        });
-        if rng.percent(30) {
-            one["maximumVolumeSize"] = json!(rng.pick(&["500Mi", "5Gi"]));
-        }
-        if rng.percent(10) {
-            one["nodeTopology"] = Value::Null;
-        }
-        one
-    }).collect();
+    let capacities: Vec<Value> = (0..rng.range(0, 3))
+        .map(|number| {
+            let mut one = json!({
+                "metadata": { "name": format!("cap-{number}"), "namespace": "red" }, "storageClassName": "capacity",
+                "capacity": rng.pick(&["500Mi", "5Gi"]),
+                "nodeTopology": { "matchLabels": { "topology.kubernetes.io/zone": rng.pick(&["z1", "z2", "z3"]) } },
+            });
+            if rng.percent(30) {
+                one["maximumVolumeSize"] = json!(rng.pick(&["500Mi", "5Gi"]));
+            }
+            if rng.percent(10) {
+                one["nodeTopology"] = Value::Null;
+            }
+            one
+        })
+        .collect();
     all["claims"] = json!(claims);
     all["volumes"] = json!(volumes);
     all["attachments"] = json!(attachments);
@@ -88,7 +90,11 @@ fn node_drivers(rng: &mut Rng, node: &str) -> Option<Value> {
 fn volume(rng: &mut Rng, name: &str, class: &str, nodes: &[String]) -> Value {
     let mut labels = json!({});
     if rng.percent(25) {
-        let key = rng.pick(&["topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/region"]);
+        let key = rng.pick(&[
+            "topology.kubernetes.io/zone",
+            "failure-domain.beta.kubernetes.io/zone",
+            "topology.kubernetes.io/region",
+        ]);
         labels[*key] = json!(rng.pick(&["z1", "z1__z2", "z3", "r1"]));
     }
     if rng.percent(30) {
@@ -108,7 +114,9 @@ fn volume(rng: &mut Rng, name: &str, class: &str, nodes: &[String]) -> Value {
     }
     if rng.percent(50) {
         let expression = match rng.range(0, 2) {
-            0 => json!({ "key": "kubernetes.io/hostname", "operator": "In", "values": [rng.pick(nodes), rng.pick(nodes)] }),
+            0 => {
+                json!({ "key": "kubernetes.io/hostname", "operator": "In", "values": [rng.pick(nodes), rng.pick(nodes)] })
+            }
             1 => json!({ "key": "topology.kubernetes.io/zone", "operator": "In", "values": ["z1"] }),
             _ => json!({ "key": "topology.kubernetes.io/zone", "operator": "NotIn", "values": ["z2"] }),
         };
@@ -117,7 +125,14 @@ fn volume(rng: &mut Rng, name: &str, class: &str, nodes: &[String]) -> Value {
     json!({ "metadata": { "name": name, "labels": labels }, "spec": spec, "status": { "phase": "Bound" } })
 }
 
-fn claim(rng: &mut Rng, namespace: &str, name: &str, nodes: &[String], claims: &mut Vec<Value>, volumes: &mut Vec<Value>) {
+fn claim(
+    rng: &mut Rng,
+    namespace: &str,
+    name: &str,
+    nodes: &[String],
+    claims: &mut Vec<Value>,
+    volumes: &mut Vec<Value>,
+) {
     if rng.percent(4) {
         return;
     }
