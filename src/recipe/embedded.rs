@@ -15,6 +15,8 @@ const FILES: &[(&str, &str)] = &[
     ("minio.yaml.j2", include_str!("../../recipes/minio.yaml.j2")),
     ("secret.sh.j2", include_str!("../../recipes/secret.sh.j2")),
     ("functions.toml", include_str!("../../recipes/functions.toml")),
+    ("oscar.toml", include_str!("../../recipes/oscar.toml")),
+    ("oscar.yaml.j2", include_str!("../../recipes/oscar.yaml.j2")),
     ("functions.yaml.j2", include_str!("../../recipes/functions.yaml.j2")),
 ];
 

@@ -5,6 +5,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use bytes::Bytes;
+use reqwest::tls::Certificate;
 use reqwest::{Method, Response, StatusCode, Url};
 
 use super::{Keys, S3Error, Store};
@@ -48,9 +49,14 @@ impl Request {
     }
 }
 
-/// A client as S3 needs it: no redirects (a signature holds for one address), no answer waited for for ever.
+/// A client as S3 needs it: no redirects (a signature holds for one address), no answer waited for for ever, and trust in
+/// the known authorities also where the image has no list of them.
 pub(super) fn client(builder: reqwest::ClientBuilder, verify: bool) -> reqwest::Result<reqwest::Client> {
+    let own = rustls_native_certs::load_native_certs().certs;
+    let all = own.iter().chain(webpki_root_certs::TLS_SERVER_ROOT_CERTS);
+    let certificates = all.filter_map(|c| Certificate::from_der(c.as_ref()).ok());
     builder
+        .tls_certs_only(certificates)
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(10))
         .read_timeout(Duration::from_secs(60))

@@ -1,5 +1,5 @@
 //! The network of a static program: names are resolved without the C library's plug-ins, which a static program cannot
-//! load, and certificates are trusted without the image's list, which may be missing.
+//! load.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,15 +9,11 @@ use hickory_resolver::config::ResolverConfig;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::tls::Certificate;
 use tokio::sync::OnceCell;
 
 /// A client for stores.
 pub(super) fn client() -> reqwest::ClientBuilder {
-    let own = rustls_native_certs::load_native_certs().certs;
-    let all = own.iter().chain(webpki_root_certs::TLS_SERVER_ROOT_CERTS);
-    let certificates = all.filter_map(|c| Certificate::from_der(c.as_ref()).ok());
-    reqwest::Client::builder().dns_resolver(Arc::new(Names::default())).tls_certs_only(certificates)
+    reqwest::Client::builder().dns_resolver(Arc::new(Names::default()))
 }
 
 /// `/etc/hosts` and `/etc/resolv.conf`, with its search domains.

@@ -19,7 +19,11 @@ mod cluster;
 #[expect(dead_code, reason = "the tests use more of it")]
 mod fake_namespace;
 mod functions;
+#[path = "../it/minio.rs"]
+#[allow(dead_code, reason = "shared with the tests, which use all of it")]
+mod minio;
 mod parser;
+mod supervisor;
 
 use std::fmt::Write as _;
 
@@ -43,6 +47,9 @@ fn main() {
     }
     if wanted("functions") {
         figures.extend(functions::figures());
+    }
+    if wanted("supervisor") {
+        figures.extend(supervisor::figures());
     }
     if wanted("cluster") {
         if rustix::process::geteuid().is_root() {

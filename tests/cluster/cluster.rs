@@ -93,15 +93,20 @@ impl Cluster {
     }
 
     pub fn apply(&self, yaml: &str) -> Result<(), String> {
+        self.feed(&["apply", "-f", "-"], yaml).map(drop)
+    }
+
+    /// Gives kubectl a text to read.
+    pub fn feed(&self, args: &[&str], text: &str) -> Result<String, String> {
         let mut child = self
-            .kubectl_command(&["apply", "-f", "-"])
+            .kubectl_command(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("kubectl runs");
-        child.stdin.take().unwrap().write_all(yaml.as_bytes()).map_err(|e| e.to_string())?;
-        ok(&child.wait_with_output().map_err(|e| e.to_string())?).map(drop)
+        child.stdin.take().unwrap().write_all(text.as_bytes()).map_err(|e| e.to_string())?;
+        ok(&child.wait_with_output().map_err(|e| e.to_string())?)
     }
 
     /// Runs a script as root on a machine, over the same SSH that Marea uses.

@@ -22,6 +22,7 @@ mod demand;
 mod faults;
 mod first;
 mod functions;
+mod oscar;
 mod unit;
 
 use std::time::Instant;
@@ -36,6 +37,7 @@ const TESTS: &[(&str, Test)] = &[
     ("the_daemon_has_the_least_rights", first::the_daemon_has_the_least_rights),
     ("a_pending_pod_powers_a_machine_on_and_idling_powers_it_off", demand::up_and_down),
     ("a_pod_that_fits_nowhere_is_named_and_blocks_no_other", demand::impossible_pod),
+    ("the_api_server_takes_all_of_oscars_objects_and_grants_its_rights", oscar::objects_and_rights),
     ("a_second_daemon_is_refused", faults::second_daemon),
     ("killed_at_each_state_of_a_power_on", faults::killed_while_powering_on),
     ("killed_at_each_state_of_a_power_off", faults::killed_while_powering_off),

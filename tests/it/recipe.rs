@@ -280,3 +280,15 @@ fn minio_stays_on_the_front_end() {
     assert!(script.contains("nodeSelector: {node-role.kubernetes.io/control-plane: \"\"}"));
     assert!(script.contains("MINIO_NOTIFY_WEBHOOK_QUEUE_DIR_marea"));
 }
+
+#[test]
+fn each_service_of_oscars_gets_a_folder_for_what_waits() {
+    let (mut spec, machines) = cluster(&[]);
+    spec.front_end.recipes = uses(&["minio"]);
+    spec.front_end.recipes.extend(with("oscar", "services", "tide, wave"));
+    let plan = plan(&spec, &machines, &embedded::sources(), &bundle()).unwrap();
+    let script: String = plan.hosts[0].steps.iter().map(|s| s.script.as_str()).collect();
+    for part in ["QUEUE_DIR_tide, value: \"/var/lib/minio/queue-tide\"", "QUEUE_DIR_wave,", "name: oscar-pvc"] {
+        assert!(script.contains(part), "{part}");
+    }
+}
