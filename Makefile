@@ -3,7 +3,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 MAREA := target/release/marea
 # Debian packages that the machine itself needs; the machines that Marea makes have their own.
-PACKAGES := systemd-container mmdebstrap openssh-client iproute2 zstd curl
+PACKAGES := systemd-container mmdebstrap openssh-client iproute2 zstd curl python3-venv
 # An sshd for the tests of SSH, which start their own on loopback; installing it starts none. A shell that needs no
 # library, for an image that holds nothing else. Real BMCs; environments for Python packages.
 TEST_PACKAGES := openssh-server busybox-static openipmi ipmitool iputils-ping openssl python3-venv

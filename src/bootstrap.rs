@@ -18,6 +18,8 @@ use self::folder::{Folder, FolderError, Remembered};
 use self::plan::{HostPlan, Plan};
 use self::progress::Progress;
 use self::run::{Board, HostRun, RunError};
+use crate::contextualize::plan::MachinePlan;
+use crate::contextualize::{self, Listener};
 use crate::model::cluster::ClusterSpec;
 use crate::model::machine::{Machine, Off, Power, Role};
 use crate::provider::{Provider, ProviderError};
@@ -29,6 +31,8 @@ pub struct Bootstrap {
     pub spec: ClusterSpec,
     /// What each machine does.
     pub plan: Plan,
+    /// What Ansible does after it.
+    pub ansible: contextualize::plan::Plan,
     /// Powers the machines.
     pub provider: Arc<dyn Provider>,
     /// How they are reached.
@@ -50,6 +54,8 @@ pub struct Report {
     pub skipped: usize,
     /// What went wrong, by machine.
     pub failures: BTreeMap<String, RunError>,
+    /// Machines that Ansible configured.
+    pub configured: Vec<String>,
     /// Machines that were powered off at the end.
     pub powered_off: Vec<String>,
 }
@@ -74,12 +80,13 @@ pub enum BootstrapError {
 impl Bootstrap {
     /// Does it. The caller holds the folder's lock.
     pub async fn run(&self, progress: &Progress) -> Result<Report, BootstrapError> {
-        let remembered = self.folder.remembered();
+        let mut remembered = self.folder.remembered();
         let mut asleep = Vec::new();
         let mut awake = Vec::new();
         for host in &self.plan.hosts {
             // A worker that is off and was brought to exactly this plan before needs nothing, not even power.
-            let same = remembered.hosts.get(&host.machine.name) == Some(&host.digest());
+            let same = remembered.hosts.get(&host.machine.name) == Some(&host.digest())
+                && !self.unconfigured(&remembered).contains(&host.machine.name.as_str());
             let rests = same
                 && host.machine.role == Role::Worker
                 && self.provider.power(&host.machine.name).await.is_ok_and(|p| p == Power::Off);
@@ -104,10 +111,47 @@ impl Bootstrap {
         if let Some(connection) = front_end
             && board.front_end_is_whole()
         {
+            self.configure(&connection, &mut remembered, &mut report, progress).await?;
             self.finish(&connection, &awake, &remembered, &mut report, progress).await?;
         }
         progress.end();
         Ok(report)
+    }
+
+    /// The machines that Ansible has not brought to their plan yet.
+    fn unconfigured(&self, remembered: &Remembered) -> Vec<&str> {
+        let new = |one: &&MachinePlan| remembered.ansible.get(&one.machine.name) != Some(&one.digest);
+        self.ansible.machines.iter().filter(new).map(|one| one.machine.name.as_str()).collect()
+    }
+
+    /// Runs the document's playbooks where they did not run yet, after all recipes.
+    async fn configure(
+        &self,
+        front_end: &Arc<Connection>,
+        remembered: &mut Remembered,
+        report: &mut Report,
+        progress: &Progress,
+    ) -> Result<(), BootstrapError> {
+        let mut wanted = self.unconfigured(remembered);
+        wanted.retain(|name| !report.failures.contains_key(*name));
+        let listener = Told { folder: &self.folder, progress };
+        let outcome = contextualize::run(&self.ansible, &wanted, front_end, &self.access, &listener).await;
+        for (name, result) in outcome {
+            match result {
+                Ok(digest) => {
+                    remembered.ansible.insert(name.clone(), digest);
+                    report.configured.push(name);
+                }
+                Err(error) => {
+                    progress.failed(&name, &error.to_string());
+                    remembered.ansible.remove(&name);
+                    report.failures.insert(name, error.into());
+                }
+            }
+        }
+        // Written down at once: what follows may be cut off, and no playbook need run twice for it.
+        self.folder.remember(remembered)?;
+        Ok(())
     }
 
     async fn host(&self, host: &HostPlan, board: &Board, progress: &Progress) -> Result<HostRun, RunError> {
@@ -199,5 +243,22 @@ impl Bootstrap {
             names.extend(beyond.filter(fresh).map(|h| h.machine.name.clone()));
         }
         names
+    }
+}
+
+/// Ansible's output goes into the log of the machine that it is about.
+struct Told<'a> {
+    folder: &'a Folder,
+    progress: &'a Progress,
+}
+
+impl Listener for Told<'_> {
+    fn begins(&self, machine: &str, what: &str) {
+        self.progress.say(machine, &format!("Ansible: {what}"));
+        self.folder.log(machine, &format!("== {} Ansible: {what}\n", crate::clock::now()));
+    }
+
+    fn line(&self, machine: &str, line: &str) {
+        self.folder.log(machine, &format!("{line}\n"));
     }
 }

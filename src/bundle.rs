@@ -14,6 +14,7 @@ pub mod digest;
 pub mod fetch;
 pub mod image;
 pub mod manifest;
+pub mod python;
 
 /// Why a bundle could not be built or trusted.
 #[derive(Debug, thiserror::Error)]

@@ -16,6 +16,8 @@ pub mod log;
 pub mod machine;
 pub mod power;
 pub mod providers;
+pub mod radl;
+pub mod recipe;
 pub mod run;
 pub mod socket;
 pub mod status;
@@ -55,6 +57,10 @@ pub struct Cli {
 pub enum Command {
     /// Check RADL files: every mistake with its place and what to do.
     Check(check::CheckArgs),
+    /// Check, lay out, convert, merge or explain RADL files.
+    Radl(radl::RadlArgs),
+    /// Show the recipes that a document may name.
+    Recipe(recipe::RecipeArgs),
     /// Gather, verify or list the bundle: all that a cluster needs.
     Bundle(bundle::BundleArgs),
     /// Make the cluster that RADL files describe; run again, finish or do nothing.
@@ -98,6 +104,8 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let (state, bundle) = (cli.state.as_path(), cli.bundle.as_path());
     match cli.command {
         Command::Check(args) => check::run(&args, &known_recipe),
+        Command::Radl(args) => radl::run(&args, &known_recipe),
+        Command::Recipe(args) => recipe::run(&args),
         Command::Bundle(args) => bundle::run(args, bundle).await,
         Command::Bootstrap(args) => bootstrap::run(args, state, bundle).await,
         Command::Destroy(args) => destroy::run(args, state).await,
@@ -136,4 +144,14 @@ pub fn fail(error: &anyhow::Error) -> ExitCode {
 /// True for the recipes that come with the program.
 fn known_recipe(name: &str) -> bool {
     crate::recipe::embedded::sources().0.contains_key(&format!("{name}.toml"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_do_not_contradict() {
+        Cli::command().debug_assert();
+    }
 }

@@ -8,8 +8,8 @@
 //! 7  cli                              the edge: the words a person types
 //! 6  daemon                           the one event loop
 //! 5  executor, bootstrap, http, supervisor   doing
-//! 4  provider, kubernetes, store, metrics, bundle, s3
-//! 3  remote, clock, config, bootstrap::plan
+//! 4  provider, kubernetes, store, metrics, bundle, s3, contextualize
+//! 3  remote, clock, config, bootstrap::plan, contextualize::plan
 //! 2  autoscaler, recipe               deciding: pure
 //! 1  radl, scheduling, schedule       reading and fitting: pure
 //! 0  model, diagnostic                plain data
@@ -21,6 +21,7 @@ pub mod bundle;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod contextualize;
 pub mod daemon;
 pub mod diagnostic;
 pub mod executor;

@@ -3,6 +3,7 @@
 //! in an argument and nothing has to be quoted twice.
 
 pub mod push;
+mod stream;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -21,6 +21,8 @@ pub struct Folder(PathBuf);
 pub struct Remembered {
     /// For each host, the digest of the plan that it was last brought to.
     pub hosts: BTreeMap<String, String>,
+    /// For each host, the digest of what Ansible last did there.
+    pub ansible: BTreeMap<String, String>,
     /// The cluster, as `marea run` reads it.
     pub cluster: Cluster,
 }
@@ -120,6 +122,7 @@ impl Folder {
         let read = |name: &str| std::fs::read_to_string(self.0.join(name)).unwrap_or_default();
         Remembered {
             hosts: serde_json::from_str(&read("bootstrap.json")).unwrap_or_default(),
+            ansible: serde_json::from_str(&read("ansible.json")).unwrap_or_default(),
             cluster: serde_json::from_str(&read("cluster.json")).unwrap_or_default(),
         }
     }
@@ -128,6 +131,7 @@ impl Folder {
     pub fn remember(&self, record: &Remembered) -> Result<(), FolderError> {
         let text = |value: serde_json::Result<String>| value.unwrap_or_default() + "\n";
         self.write("cluster.json", &text(serde_json::to_string_pretty(&record.cluster)), 0o600)?;
+        self.write("ansible.json", &text(serde_json::to_string_pretty(&record.ansible)), 0o600)?;
         self.write("bootstrap.json", &text(serde_json::to_string_pretty(&record.hosts)), 0o600)
     }
 }

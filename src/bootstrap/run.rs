@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::Bootstrap;
 use super::plan::{BUNDLE_ON_MACHINE, HostPlan, PlannedStep, script};
 use super::progress::Progress;
+use crate::contextualize::ContextError;
 use crate::model::machine::Role;
 use crate::provider::ProviderError;
 use crate::remote::push::Push;
@@ -43,6 +44,9 @@ pub enum RunError {
         /// The last lines that it printed.
         output: String,
     },
+    /// Ansible.
+    #[error(transparent)]
+    Ansible(#[from] ContextError),
     /// All its steps are done, and its node is not Ready.
     #[error("its node did not become Ready: {reason}")]
     NotReady {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use super::manifest::{Image, Manifest, Program};
-use super::{BundleError, at, compile, debian, digest, fetch, image};
+use super::{BundleError, at, compile, debian, digest, fetch, image, python};
 
 /// Where programs come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +101,18 @@ pub async fn build(manifest: &Manifest, options: &Options<'_>) -> Result<Vec<Lin
     }
     for image in &manifest.image {
         build_image(folder, image, &before, &mut lines, options)?;
+    }
+    for packages in &manifest.python {
+        let path = format!("bin/{}.tar", packages.name);
+        let key = digest::of(format!("tar 1 {}", serde_json::to_string(packages).unwrap_or_default()));
+        if let Some(line) = kept(folder, &path, &key, &before) {
+            lines.insert(path, line);
+            continue;
+        }
+        let new = python::build(packages, &folder.join("work"))?;
+        fs::rename(&new, folder.join(&path)).map_err(at(&new))?;
+        finish(folder, &path, &key, &packages.version, "", &mut lines)?;
+        (options.say)(&format!("{path} {} downloaded", packages.version));
     }
     let lines: Vec<Line> = lines.into_values().collect();
     write_index(folder, &lines)?;

@@ -24,6 +24,23 @@ pub struct Manifest {
     /// Images.
     #[serde(default)]
     pub image: Vec<Image>,
+    /// Python packages.
+    #[serde(default)]
+    pub python: Vec<Python>,
+}
+
+/// Python packages as one tar of a folder that Python finds them in.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Python {
+    /// Its name in `bin/`, without `.tar`.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The Python that they are for, `3.11`.
+    pub python: String,
+    /// All of them, as `NAME==VERSION`, by the SHA-256 of their wheel.
+    pub packages: BTreeMap<String, String>,
 }
 
 /// A released Go module.

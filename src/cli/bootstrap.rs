@@ -9,13 +9,16 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 use super::providers;
+use super::radl::texts::{self, ReadingArgs};
 use crate::bootstrap::folder::Folder;
 use crate::bootstrap::plan::{BundleIndex, Piece, Plan, PlanError, plan};
 use crate::bootstrap::progress::Progress;
 use crate::bootstrap::{Bootstrap, Report};
 use crate::bundle::build::{Line, read_index};
 use crate::config::{Loaded, ProviderKind};
-use crate::model::cluster::ClusterSpec;
+use crate::contextualize;
+use crate::model::cluster::{ClusterSpec, RecipeUse};
+use crate::model::context::Contextualization;
 use crate::model::machine::Machine;
 use crate::provider::Provider;
 use crate::provider::local::MachineSpec;
@@ -47,6 +50,9 @@ pub struct BootstrapArgs {
     /// Print the steps and do nothing
     #[arg(long)]
     pub plan: bool,
+    /// How the RADL is read
+    #[command(flatten)]
+    pub reading: ReadingArgs,
 }
 
 /// A provider's name on the command line.
@@ -65,6 +71,9 @@ pub enum ProviderName {
     /// Machines that are always on, or switched by a person
     Ssh,
 }
+
+/// The recipe that a document with playbooks needs on its front-end.
+const ANSIBLE: &str = "ansible";
 
 /// Something that is wrong with the input: exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +107,12 @@ async fn act(args: BootstrapArgs, state: &Path, bundle: &Path) -> anyhow::Result
         None => config.config.provider,
     };
     let sources = sources(args.recipes.as_deref())?;
-    let spec = config.amend(specification(&args.templates, &sources)?).map_err(wrong)?;
+    let (spec, context) = specification(&args.templates, &args.reading, &sources)?;
+    let mut spec = config.amend(spec).map_err(wrong)?;
+    if !context.is_empty() && !spec.front_end.recipes.iter().any(|recipe| recipe.name == ANSIBLE) {
+        let (name, version, parameters) = (ANSIBLE.to_owned(), None, std::collections::BTreeMap::new());
+        spec.front_end.recipes.push(RecipeUse { name, version, parameters });
+    }
     config.policy(&spec).map_err(wrong)?;
     let machines = config.machines(&spec).map_err(wrong)?;
     let bundle = std::path::absolute(bundle)?;
@@ -109,8 +123,9 @@ async fn act(args: BootstrapArgs, state: &Path, bundle: &Path) -> anyhow::Result
             wrong(error)
         }
     })?;
+    let ansible = contextualize::plan::plan(&context, &machines, &spec.name);
     if args.plan {
-        write!(std::io::stdout().lock(), "{plan}")?;
+        write!(std::io::stdout().lock(), "{plan}{ansible}")?;
         return Ok(ExitCode::SUCCESS);
     }
     if config.config.provider == ProviderKind::Local && !rustix::process::geteuid().is_root() {
@@ -123,7 +138,7 @@ async fn act(args: BootstrapArgs, state: &Path, bundle: &Path) -> anyhow::Result
     let _lock = folder.lock()?;
     let (provider, access) = provider(&config, &spec, &machines, &folder, &bundle, &progress).await?;
     let boot_timeout = u64::try_from(config.policy(&spec).map_err(wrong)?.boot_timeout_ms / 1000).unwrap_or(300);
-    let bootstrap = Bootstrap { spec, plan, provider, access, folder, bundle, boot_timeout };
+    let bootstrap = Bootstrap { spec, plan, ansible, provider, access, folder, bundle, boot_timeout };
     let report = bootstrap.run(&progress).await;
     tell(
         &report.context("the cluster is not whole yet; mend what is said and run the same command again")?,
@@ -147,7 +162,7 @@ fn tell(report: &Report, plan: &Plan, state: &Path, progress: &Progress) -> anyh
         )?;
         return Ok(ExitCode::from(1));
     }
-    if report.ran == 0 {
+    if report.ran == 0 && report.configured.is_empty() {
         writeln!(
             err,
             "nothing to do: {} steps on {} machines were done before ({seconds:.1} s)",
@@ -160,6 +175,9 @@ fn tell(report: &Report, plan: &Plan, state: &Path, progress: &Progress) -> anyh
             "the cluster is Ready: {} steps run, {} done before, {seconds:.1} s",
             report.ran, report.skipped
         )?;
+        if !report.configured.is_empty() {
+            writeln!(err, "configured by Ansible: {}", report.configured.join(", "))?;
+        }
         if !report.powered_off.is_empty() {
             writeln!(err, "powered off until there is work: {}", report.powered_off.join(", "))?;
         }
@@ -227,22 +245,22 @@ async fn provider(
 }
 
 /// Reads the documents; what is wrong with them is told as `marea check` does.
-fn specification(templates: &[PathBuf], sources: &Sources) -> anyhow::Result<ClusterSpec> {
-    let mut files = Vec::new();
-    for path in templates {
-        let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|e| wrong(format!("error: cannot read {name}: {e}")))?;
-        files.push((name, text));
-    }
+fn specification(
+    templates: &[PathBuf],
+    reading: &ReadingArgs,
+    sources: &Sources,
+) -> anyhow::Result<(ClusterSpec, Contextualization)> {
+    let texts = texts::gather(templates, reading).map_err(|e| wrong(format!("error: {e}")))?;
     let known = |name: &str| sources.0.contains_key(&format!("{name}.toml"));
-    let loaded = radl::load_with(&files, &known);
+    let beside = |name: &str| texts.beside(name);
+    let loaded = radl::load_as(&texts.input(reading, &beside), &known);
     let mut err = std::io::stderr();
     let styled = err.is_terminal() && std::env::var_os("NO_COLOR").is_none();
     write!(err, "{}", loaded.human(styled))?;
     if loaded.has_errors() {
         return Err(wrong("nothing was done: mend the errors above"));
     }
-    loaded.spec.context("the document describes no cluster")
+    Ok((loaded.spec.context("the document describes no cluster")?, loaded.context))
 }
 
 /// What the bundle holds, as a plan needs it.

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::features::{Features, Property, short};
 use super::report::{Report, did_you_mean, nearest};
-use super::syntax::{Aspect, AspectKind, Comparator, Configure, Contextualize, Document, Name, Sentence, Text};
+use super::syntax::{Aspect, AspectKind, Body, Comparator, Configure, Contextualize, Document, Name, Sentence, Text};
 use super::unit::{self, Measure, ONE};
+use super::yaml;
 use crate::diagnostic::Span;
 
 /// What a property must be.
@@ -27,6 +28,9 @@ enum Must {
     /// Elements.
     Elements,
 }
+
+/// Recipes longer than this are Ansible's to look into.
+const LONGEST: usize = 4 << 20;
 
 const YES_NO: Must = Must::OneOf(&["yes", "no"]);
 
@@ -102,7 +106,20 @@ pub(super) fn check(document: &Document<'_>, report: &mut Report) {
     for sentence in &document.sentences {
         match sentence {
             Sentence::Aspect(aspect) => self::aspect(aspect, &ids, document.broken, report),
-            Sentence::Configure(_) => {}
+            Sentence::Configure(configure) => {
+                if let Body::Recipe(text) = configure.body
+                    && text.len() <= LONGEST
+                    && let Err(error) = yaml::load(text, yaml::Tags::Any)
+                {
+                    report.error(
+                        "R0086",
+                        configure.id.span,
+                        format!("the recipe `{}` is no YAML: {error}", short(configure.id.text)),
+                        "its recipe",
+                        "lines are counted from `@begin`; Ansible would say the same later",
+                    );
+                }
+            }
             Sentence::Contextualize(sentence) => context(sentence, &ids, &mut pairs, document.broken, report),
             Sentence::Deploy(deploy) => {
                 known("R0041", "system", deploy.system, &ids, document.broken, report);
@@ -227,7 +244,16 @@ fn aspect(aspect: &Aspect<'_>, ids: &Ids<'_>, broken: bool, report: &mut Report)
                 }
             }
         }
-        AspectKind::Description => {}
+        AspectKind::Description | AspectKind::Include => {}
+        AspectKind::Infrastructure | AspectKind::File | AspectKind::DeployFile | AspectKind::DeployScript => {
+            report.error(
+                "R0079",
+                aspect.id.span,
+                format!("`{}` means nothing outside of EC3", aspect.kind.keyword()),
+                "EC3's own",
+                "take it away: IM's dialect has no such aspect, and no machine gets anything by it",
+            );
+        }
     }
 }
 

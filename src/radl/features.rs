@@ -318,6 +318,8 @@ fn read<'a>(
                 Comparator::AtMost => (None, Some((amount, false))),
                 Comparator::Greater => (Some((amount, true)), None),
                 Comparator::AtLeast => (Some((amount, false)), None),
+                // EC3's, and gone before a document is checked.
+                Comparator::Contains => return None,
             };
             Some(Property::Number(Range { low, high, written: *number }))
         }
@@ -347,7 +349,7 @@ fn read<'a>(
             );
             None
         }
-        Value::Missing => None,
+        Value::Reference(_) | Value::Missing => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The lexer: a text cut into tokens, one at a time, without allocating. Every byte is looked at once or
 //! twice; what is no token is reported and passed over, so it always ends.
 
+use super::dialect::Dialect;
 use super::report::Report;
 use crate::diagnostic::Span;
 
@@ -39,6 +40,8 @@ pub(super) enum Kind {
     Foreign,
     /// From `@begin` to `@end`, both included.
     Recipe,
+    /// A line feed outside of parentheses, in EC3's dialect.
+    LineEnd,
     End,
 }
 
@@ -52,8 +55,6 @@ pub(super) struct Token {
 
 /// The words that cannot be ids.
 pub(super) const KEYWORDS: [(&str, Kind); 13] = [
-    ("network", Kind::Network),
-    ("ansible", Kind::Ansible),
     ("system", Kind::System),
     ("soft", Kind::Soft),
     ("and", Kind::And),
@@ -62,10 +63,20 @@ pub(super) const KEYWORDS: [(&str, Kind); 13] = [
     ("configure", Kind::Configure),
     ("contextualize", Kind::Contextualize),
     ("step", Kind::Step),
-    ("with", Kind::With),
     ("option", Kind::Option),
+    ("network", Kind::Network),
+    ("ansible", Kind::Ansible),
+    ("with", Kind::With),
     ("description", Kind::Description),
 ];
+
+/// The words that cannot be ids in a dialect: EC3 has fewer.
+pub(super) fn keywords(dialect: Dialect) -> &'static [(&'static str, Kind)] {
+    match dialect {
+        Dialect::Im => &KEYWORDS,
+        Dialect::Ec3 => KEYWORDS.get(..9).unwrap_or(&KEYWORDS),
+    }
+}
 
 /// Cuts one text. `base` is where the text starts in the common range of offsets; tokens are relative to
 /// the text, reported spans are not.
@@ -74,6 +85,9 @@ pub(super) struct Lexer<'a> {
     bytes: &'a [u8],
     at: usize,
     base: usize,
+    dialect: Dialect,
+    /// Parentheses that are open: line feeds mean nothing between them.
+    pub(super) depth: usize,
     /// A string was seen that has no end: no later quote closes anything either, so none is looked for twice.
     unterminated: bool,
     /// Likewise for `@end`.
@@ -83,9 +97,10 @@ pub(super) struct Lexer<'a> {
 }
 
 impl<'a> Lexer<'a> {
-    pub(super) fn new(text: &'a str, base: usize) -> Self {
+    pub(super) fn new(text: &'a str, base: usize, dialect: Dialect) -> Self {
         let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-        Self { text, bytes: text.as_bytes(), at, base, unterminated: false, endless: false, steps: 0 }
+        let bytes = text.as_bytes();
+        Self { text, bytes, at, base, dialect, depth: 0, unterminated: false, endless: false, steps: 0 }
     }
 
     pub(super) fn span(&self, start: usize, end: usize) -> Span {
@@ -116,8 +131,10 @@ impl<'a> Lexer<'a> {
 
     /// Passes over white space and comments.
     fn blank(&mut self) {
+        let ends_sentences = self.dialect == Dialect::Ec3 && self.depth == 0;
         while let Some(byte) = self.bytes.get(self.at) {
             match byte {
+                b'\n' if ends_sentences => return,
                 b' ' | b'\t' | b'\n' | b'\r' => self.at += 1,
                 b'#' => self.at = self.line_end(self.at),
                 _ => return,
@@ -148,8 +165,15 @@ impl<'a> Lexer<'a> {
                 self.quoted(start, report);
                 Some(Kind::Text)
             }
-            b'(' => one(self, Kind::Open),
-            b')' => one(self, Kind::Close),
+            b'\n' => one(self, Kind::LineEnd),
+            b'(' => {
+                self.depth += 1;
+                one(self, Kind::Open)
+            }
+            b')' => {
+                self.depth = self.depth.saturating_sub(1);
+                one(self, Kind::Close)
+            }
             b'[' => one(self, Kind::ListOpen),
             b']' => one(self, Kind::ListClose),
             b',' => one(self, Kind::Comma),
@@ -195,7 +219,10 @@ impl<'a> Lexer<'a> {
             return Kind::Word;
         }
         let word = self.bytes.get(start..at).unwrap_or(&[]);
-        KEYWORDS.iter().find(|(keyword, _)| keyword.as_bytes() == word).map_or(Kind::Word, |(_, kind)| *kind)
+        keywords(self.dialect)
+            .iter()
+            .find(|(keyword, _)| keyword.as_bytes() == word)
+            .map_or(Kind::Word, |(_, kind)| *kind)
     }
 
     fn number(&mut self, start: usize) {

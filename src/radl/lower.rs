@@ -1,14 +1,19 @@
 //! Lowering: from a checked document to the cluster that it asks for. One system is the front-end, every
 //! other is a pool of workers.
 
+use std::collections::BTreeMap;
+
 use super::features::{Features, Property};
 use super::report::Report;
-use super::syntax::{AspectKind, Comparator, Deploy, Document, Feature, Name, Sentence};
+use super::syntax::{AspectKind, Comparator, Deploy, Document, Feature, Name};
 use super::unit::{self, ONE};
 use crate::diagnostic::Span;
 use crate::model::cluster::{ClusterSpec, Pool, RecipeUse};
 
+mod context;
 mod node;
+
+pub(super) use context::contextualization;
 
 /// The features of one system.
 struct System<'a> {
@@ -27,12 +32,16 @@ pub(super) fn lower(document: &Document<'_>, file_stem: &str, report: &mut Repor
             features: Features::of(aspect.features.as_deref().unwrap_or(&[]), &mut silent),
         })
         .collect();
-    ansible_comes_later(document, report);
     let front = front_end(&systems, report)?;
+    let mut deploys: BTreeMap<&str, Vec<&Deploy<'_>>> = BTreeMap::new();
+    for deploy in document.deploys() {
+        deploys.entry(deploy.system.text).or_default().push(deploy);
+    }
     let mut front_end = None;
     let mut pools = Vec::new();
     for (at, system) in systems.iter().enumerate() {
-        let pool = pool(system, document, at == front, report);
+        let of_system = deploys.get(system.id.text).map_or(&[][..], Vec::as_slice);
+        let pool = pool(system, of_system, at == front, report);
         if at == front { front_end = Some(pool) } else { pools.push(pool) }
     }
     if report.has_errors() {
@@ -40,24 +49,6 @@ pub(super) fn lower(document: &Document<'_>, file_stem: &str, report: &mut Repor
     }
     let name = document.aspects(AspectKind::Description).next().map_or(file_stem, |aspect| aspect.id.text);
     Some(ClusterSpec { name: name.to_owned(), front_end: front_end?, pools })
-}
-
-/// Reports `configure` and `contextualize`, which are read and do nothing yet.
-fn ansible_comes_later(document: &Document<'_>, report: &mut Report) {
-    let span = document.sentences.iter().find_map(|sentence| match sentence {
-        Sentence::Configure(configure) => Some(configure.id.span),
-        Sentence::Contextualize(sentence) => Some(sentence.span),
-        Sentence::Aspect(_) | Sentence::Deploy(_) => None,
-    });
-    if let Some(span) = span {
-        report.warning(
-            "R0071",
-            span,
-            "Ansible is not run: configure and contextualize have no effect yet",
-            "read, checked and passed over",
-            "name recipes in disk.0.applications for what must be installed",
-        );
-    }
 }
 
 /// Which system is the front-end.
@@ -84,7 +75,7 @@ fn front_end(systems: &[System<'_>], report: &mut Report) -> Option<usize> {
     found
 }
 
-fn pool(system: &System<'_>, document: &Document<'_>, front: bool, report: &mut Report) -> Pool {
+fn pool(system: &System<'_>, deploys: &[&Deploy<'_>], front: bool, report: &mut Report) -> Pool {
     let System { id, features } = system;
     let valid = id.text.len() <= 40
         && id.text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
@@ -100,8 +91,7 @@ fn pool(system: &System<'_>, document: &Document<'_>, front: bool, report: &mut 
             "use small letters, digits and `-`, 40 at most, with a letter first",
         );
     }
-    let deploys: Vec<&Deploy<'_>> = document.deploys().filter(|deploy| deploy.system.text == id.text).collect();
-    let (min, max) = if front { only_one(id, &deploys, report) } else { how_many(system, &deploys, report) };
+    let (min, max) = if front { only_one(id, deploys, report) } else { how_many(system, deploys, report) };
     let cpus = needed(system, "cpu.count", "2", report);
     let memory = needed(system, "memory.size", "4 GiB", report);
     if let Some((range, span)) = features.number("memory.size").filter(|_| (1..1 << 27).contains(&memory)) {
@@ -237,13 +227,7 @@ fn recipes(features: &Features<'_>, report: &mut Report) -> Vec<RecipeUse> {
     let mut recipes = Vec::new();
     for (name, inner) in features.elements("disk.0.applications") {
         if name.raw.starts_with("ansible.") {
-            report.warning(
-                "R0071",
-                name.span,
-                format!("`{}` is not installed: Ansible is not run yet", super::features::short(name.raw)),
-                "no recipe",
-                "name a recipe for what must be installed",
-            );
+            // A role or a collection: it is no recipe, but what recipes need.
             continue;
         }
         if inner.text("preinstalled").is_some_and(|(text, _)| text.raw == "yes") {

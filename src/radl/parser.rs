@@ -6,13 +6,16 @@
     reason = "a parser names the tokens that it can use; every other is a finding"
 )]
 
-use super::lexer::{KEYWORDS, Kind, Lexer, Token};
+use super::dialect::Dialect;
+use super::lexer::{Kind, Lexer, Token, keywords};
 use super::report::{Report, did_you_mean, nearest};
-use super::syntax::{Aspect, AspectKind, Body, Configure, Deploy, Name, Number, Sentence, Text};
+use super::syntax::{Aspect, AspectKind, Deploy, Name, Number, Sentence, Text};
 use crate::diagnostic::Span;
 
+mod configure;
 mod context;
 mod feature;
+mod lines;
 
 /// What a text held.
 pub(super) struct Parsed<'a> {
@@ -24,11 +27,12 @@ pub(super) struct Parsed<'a> {
 }
 
 /// Reads one text; `base` is its place in the common range of offsets.
-pub(super) fn parse_at<'a>(text: &'a str, base: usize, report: &mut Report) -> Parsed<'a> {
-    let mut lexer = Lexer::new(text, base);
+pub(super) fn parse_at<'a>(text: &'a str, base: usize, dialect: Dialect, report: &mut Report) -> Parsed<'a> {
+    let mut lexer = Lexer::new(text, base, dialect);
     let token = lexer.next(report);
     let mut parser = Parser {
         text,
+        dialect,
         lexer,
         token,
         report,
@@ -44,6 +48,7 @@ pub(super) fn parse_at<'a>(text: &'a str, base: usize, report: &mut Report) -> P
 
 struct Parser<'a, 'r> {
     text: &'a str,
+    dialect: Dialect,
     lexer: Lexer<'a>,
     token: Token,
     report: &'r mut Report,
@@ -83,8 +88,10 @@ impl<'a> Parser<'a, '_> {
 
     /// What stands here, for a sentence about it.
     fn seen(&self) -> String {
-        if self.token.kind == Kind::End {
-            return "the end of the file".to_owned();
+        match self.token.kind {
+            Kind::End => return "the end of the file".to_owned(),
+            Kind::LineEnd => return "the end of the line".to_owned(),
+            _ => {}
         }
         let whole = self.slice(self.token.start, self.token.end);
         let line = whole.lines().next().unwrap_or("");
@@ -127,7 +134,7 @@ impl<'a> Parser<'a, '_> {
     }
 
     fn is_keyword(&self) -> bool {
-        KEYWORDS.iter().any(|(_, kind)| *kind == self.token.kind)
+        keywords(self.dialect).iter().any(|(_, kind)| *kind == self.token.kind)
     }
 
     fn text_of(&self, token: Token) -> Text<'a> {
@@ -161,6 +168,10 @@ impl<'a> Parser<'a, '_> {
         loop {
             match self.token.kind {
                 Kind::End => return,
+                Kind::LineEnd => {
+                    self.bump();
+                    continue;
+                }
                 Kind::Network => self.aspect(AspectKind::Network),
                 Kind::Ansible => self.aspect(AspectKind::Ansible),
                 Kind::System => self.aspect(AspectKind::System),
@@ -168,6 +179,12 @@ impl<'a> Parser<'a, '_> {
                 Kind::Configure => self.configure(),
                 Kind::Contextualize => self.contextualize(),
                 Kind::Deploy => self.deploy(),
+                Kind::Word if self.class_here().is_some() => {
+                    if let Some(kind) = self.class_here() {
+                        self.aspect(kind);
+                    }
+                }
+                Kind::Open if self.dialect == Dialect::Ec3 && self.last_is_bare() => self.next_line(),
                 Kind::Close => {
                     self.fault(
                         "R0013",
@@ -198,11 +215,17 @@ impl<'a> Parser<'a, '_> {
                 | Kind::Foreign
                 | Kind::Recipe => self.no_sentence(),
             }
+            self.line_end();
         }
     }
 
     /// Whether a sentence begins here.
     fn at_sentence(&self) -> bool {
+        // A class of EC3's may also name a feature: only at a line's start is it taken for a sentence.
+        if self.dialect == Dialect::Ec3 && self.token.kind == Kind::Word {
+            let starts = self.token.start == 0 || self.slice(0, self.token.start).ends_with('\n');
+            return starts && self.class_here().is_some();
+        }
         matches!(
             self.token.kind,
             Kind::Network
@@ -218,19 +241,27 @@ impl<'a> Parser<'a, '_> {
     fn no_sentence(&mut self) {
         let word = self.slice(self.token.start, self.token.end);
         let seen = self.seen();
-        if matches!(word, "include" | "Infrastructure" | "File" | "DeployFile" | "DeployScript") {
+        if self.dialect == Dialect::Im && AspectKind::of_ec3(word).is_some() {
             self.fault(
                 "R0027",
-                format!("`{word}` belongs to EC3's dialect of RADL, which is not read yet"),
+                format!("`{word}` belongs to EC3's dialect of RADL"),
                 "EC3 only",
-                "give the files that belong together to `marea` one after the other: they are read as one document",
+                "read the file with --dialect ec3",
+            );
+        } else if self.dialect == Dialect::Ec3 && word == "ansible" {
+            self.fault(
+                "R0078",
+                "`ansible` belongs to IM's dialect of RADL",
+                "IM only",
+                "read the file with --dialect im",
             );
         } else {
             let help = format!(
-                "a sentence begins with network, ansible, system, configure, contextualize, deploy or description{}",
+                "a sentence begins with network, {}system, configure, contextualize, deploy or description{}",
+                if self.dialect == Dialect::Im { "ansible, " } else { "include, " },
                 did_you_mean(
                     word,
-                    KEYWORDS
+                    keywords(Dialect::Im)
                         .iter()
                         .filter(|(_, kind)| !matches!(kind, Kind::And | Kind::Soft | Kind::With))
                         .map(|(word, _)| *word)
@@ -240,6 +271,10 @@ impl<'a> Parser<'a, '_> {
         }
         let mut depth = 0_usize;
         while self.token.kind != Kind::End {
+            // In EC3's dialect the next line begins anew.
+            if self.token.kind == Kind::LineEnd {
+                return;
+            }
             match self.bump().kind {
                 Kind::Open => depth += 1,
                 Kind::Close => depth = depth.saturating_sub(1),
@@ -313,54 +348,6 @@ impl<'a> Parser<'a, '_> {
         self.aspect(AspectKind::Description);
     }
 
-    fn configure(&mut self) {
-        self.bump();
-        let Some(id) = self.name("an id") else { return };
-        let mut body = Body::Absent;
-        if self.token.kind == Kind::Open {
-            let open = self.bump();
-            body = Body::Empty;
-            match self.token.kind {
-                Kind::Recipe => {
-                    let token = self.bump();
-                    let whole = self.slice(token.start, token.end);
-                    let inner = whole.strip_prefix("@begin").unwrap_or(whole);
-                    let Some(inner) = inner.strip_suffix("@end") else {
-                        self.broken = true;
-                        self.sentences.push(Sentence::Configure(Configure { id, body }));
-                        self.pass_sentence();
-                        return;
-                    };
-                    // An indented `@end` was reported; the white space before it is no part of the recipe.
-                    body = Body::Recipe(inner.trim_end_matches([' ', '\t']));
-                    if !matches!(self.token.kind, Kind::Close | Kind::End) && !self.at_sentence() {
-                        let seen = self.seen();
-                        self.fault(
-                            "R0026",
-                            format!("expected `)` after `@end`, found {seen}"),
-                            "after the recipe's end",
-                            "only `)` follows `@end`",
-                        );
-                    }
-                }
-                Kind::Close => {}
-                _ => {
-                    let seen = self.seen();
-                    self.fault(
-                        "R0034",
-                        format!("expected `@begin`, found {seen}"),
-                        "no recipe",
-                        "write the recipe between `@begin` and `@end`, each on a line of its own, or nothing: `configure NAME ()`",
-                    );
-                }
-            }
-            self.sentences.push(Sentence::Configure(Configure { id, body }));
-            self.close(open);
-            return;
-        }
-        self.sentences.push(Sentence::Configure(Configure { id, body }));
-    }
-
     /// Passes over everything before the next sentence.
     fn pass_sentence(&mut self) {
         while self.token.kind != Kind::End && !self.at_sentence() {
@@ -403,7 +390,8 @@ impl<'a> Parser<'a, '_> {
         // The grammar takes any word here as the name of a cloud; one that begins the next line and looks
         // like a keyword is a misspelled sentence.
         let word = self.slice(self.token.start, self.token.end);
-        let misspelled = || nearest(word, KEYWORDS.iter().map(|(keyword, _)| *keyword)).is_some() || word == "include";
+        let misspelled =
+            || nearest(word, keywords(Dialect::Im).iter().map(|(keyword, _)| *keyword)).is_some() || word == "include";
         let cloud = if self.token.kind == Kind::Word && (self.on_line_of(keyword) || !misspelled()) {
             self.name("a cloud")
         } else {
@@ -442,6 +430,8 @@ impl<'a> Parser<'a, '_> {
     /// Reports that `open` is not closed where the text from `start` to `end` begins something else.
     fn unclosed_before(&mut self, open: Token, start: usize, end: usize) {
         self.broken = true;
+        // What follows is a sentence again, with line feeds that mean something.
+        self.lexer.depth = 0;
         let span = self.span_of(open);
         let before = if start >= self.text.len() || self.report.is_full() {
             "the end of the file".to_owned()

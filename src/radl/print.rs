@@ -1,5 +1,6 @@
 //! Printing: a document as canonical text, one feature a line. What was read comes back letter for letter,
-//! so that reading the print gives the same document.
+//! so that reading the print gives the same document, in either dialect: no line of it ends where EC3's dialect
+//! would end a sentence too early.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -95,6 +96,7 @@ impl Display for Value<'_> {
                 let items: Vec<String> = items.iter().map(ToString::to_string).collect();
                 write!(f, "[{}]", items.join(", "))
             }
+            Value::Reference(reference) => write!(f, "{} {}", reference.kind.keyword(), reference.id.text),
             Value::Missing => write!(f, "''"),
         }
     }

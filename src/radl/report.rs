@@ -11,11 +11,20 @@ const MOST: usize = 500;
 pub(super) struct Report {
     found: Vec<Diagnostic>,
     dropped: usize,
+    /// Nothing is kept: only the reading counts.
+    silent: bool,
+    /// What was dropped may be no errors: they were softened.
+    softened: bool,
     /// Where the last dropped finding was.
     last: Option<Span>,
 }
 
 impl Report {
+    /// One that keeps nothing.
+    pub(super) fn silent() -> Self {
+        Self { silent: true, ..Self::default() }
+    }
+
     pub(super) fn error(
         &mut self,
         code: &'static str,
@@ -39,6 +48,9 @@ impl Report {
     }
 
     fn add(&mut self, code: &'static str, severity: Severity, span: Span, message: String, label: &str, help: String) {
+        if self.silent {
+            return;
+        }
         if self.found.len() >= MOST {
             self.dropped += 1;
             self.last = Some(span);
@@ -47,13 +59,33 @@ impl Report {
         self.found.push(Diagnostic { code, severity, span, message, label: label.to_owned(), help });
     }
 
+    /// How much was found so far.
+    pub(super) fn mark(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Whether an error was found since a mark.
+    pub(super) fn failed_since(&self, mark: usize) -> bool {
+        self.found.get(mark..).unwrap_or(&[]).iter().any(|found| found.severity == Severity::Error)
+    }
+
+    /// Makes warnings of the errors found since a mark, of all codes or of some.
+    pub(super) fn soften(&mut self, mark: usize, codes: Option<&[&str]>) {
+        for found in self.found.iter_mut().skip(mark) {
+            if codes.is_none_or(|codes| codes.contains(&found.code)) {
+                found.severity = Severity::Warning;
+            }
+        }
+        self.softened |= codes.is_none();
+    }
+
     /// Nothing more is kept, so nothing need be explained well.
     pub(super) fn is_full(&self) -> bool {
-        self.found.len() >= MOST
+        self.silent || self.found.len() >= MOST
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.dropped > 0 || self.found.iter().any(|found| found.severity == Severity::Error)
+        (self.dropped > 0 && !self.softened) || self.found.iter().any(|found| found.severity == Severity::Error)
     }
 
     /// The diagnostics, by their place in the text.
@@ -62,7 +94,7 @@ impl Report {
         if self.dropped > 0 {
             self.found.push(Diagnostic {
                 code: "R0033",
-                severity: Severity::Error,
+                severity: if self.softened { Severity::Warning } else { Severity::Error },
                 span: self.last.unwrap_or(Span { start: 0, end: 0 }),
                 message: format!("{} more findings are not shown", self.dropped),
                 label: "the last of them".to_owned(),

@@ -20,7 +20,7 @@ pub struct Document<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sentence<'a> {
-    /// `network`, `ansible`, `system` or `description`.
+    /// `network`, `system` and other things with features.
     Aspect(Aspect<'a>),
     /// `configure`.
     Configure(Configure<'a>),
@@ -31,7 +31,7 @@ pub enum Sentence<'a> {
 }
 
 /// Which thing an aspect is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AspectKind {
     /// A network.
@@ -42,6 +42,16 @@ pub enum AspectKind {
     System,
     /// What the document is for.
     Description,
+    /// Templates that belong to it (EC3).
+    Include,
+    /// A whole infrastructure (EC3).
+    Infrastructure,
+    /// Some content (EC3).
+    File,
+    /// Content that is put on a machine (EC3).
+    DeployFile,
+    /// A script that runs on a machine (EC3).
+    DeployScript,
 }
 
 impl AspectKind {
@@ -52,7 +62,29 @@ impl AspectKind {
             Self::Ansible => "ansible",
             Self::System => "system",
             Self::Description => "description",
+            Self::Include => "include",
+            Self::Infrastructure => "Infrastructure",
+            Self::File => "File",
+            Self::DeployFile => "DeployFile",
+            Self::DeployScript => "DeployScript",
         }
+    }
+
+    /// The classes of aspects that EC3's dialect has; each is a plain word there.
+    pub const OF_EC3: [Self; 8] = [
+        Self::Network,
+        Self::System,
+        Self::Include,
+        Self::Description,
+        Self::Infrastructure,
+        Self::File,
+        Self::DeployFile,
+        Self::DeployScript,
+    ];
+
+    /// The class of EC3's dialect with this name.
+    pub fn of_ec3(word: &str) -> Option<Self> {
+        Self::OF_EC3.into_iter().find(|kind| kind.keyword() == word)
     }
 }
 
@@ -125,6 +157,9 @@ pub enum Comparator {
     /// `>=`
     #[serde(rename = ">=")]
     AtLeast,
+    /// `contains`, followed by one value (EC3)
+    #[serde(rename = "contains")]
+    Contains,
 }
 
 impl Comparator {
@@ -136,6 +171,7 @@ impl Comparator {
             Self::AtMost => "<=",
             Self::Greater => ">",
             Self::AtLeast => ">=",
+            Self::Contains => "contains",
         }
     }
 }
@@ -152,8 +188,19 @@ pub enum Value<'a> {
     List(Vec<Text<'a>>),
     /// `'random(N)'`: any number of N digits.
     Random(Text<'a>),
+    /// Another aspect, `system wn` (EC3).
+    Reference(Reference<'a>),
     /// Something that could not be read, and was reported.
     Missing,
+}
+
+/// Another aspect, named where a value stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Reference<'a> {
+    /// Its class.
+    pub kind: AspectKind,
+    /// Its id.
+    pub id: Name<'a>,
 }
 
 /// A number as it is written.

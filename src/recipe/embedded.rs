@@ -4,6 +4,7 @@ use super::Sources;
 
 /// Each file of `recipes/` that belongs to a recipe.
 const FILES: &[(&str, &str)] = &[
+    ("ansible.toml", include_str!("../../recipes/ansible.toml")),
     ("containerd.toml", include_str!("../../recipes/containerd.toml")),
     ("containerd-config.toml.j2", include_str!("../../recipes/containerd-config.toml.j2")),
     ("kubernetes.toml", include_str!("../../recipes/kubernetes.toml")),

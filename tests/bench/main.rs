@@ -23,6 +23,7 @@ mod functions;
 #[allow(dead_code, reason = "shared with the tests, which use all of it")]
 mod minio;
 mod parser;
+mod radl;
 mod supervisor;
 
 use std::fmt::Write as _;
@@ -50,6 +51,9 @@ fn main() {
     }
     if wanted("supervisor") {
         figures.extend(supervisor::figures());
+    }
+    if wanted("radl") {
+        figures.extend(radl::figures());
     }
     if wanted("cluster") {
         if rustix::process::geteuid().is_root() {

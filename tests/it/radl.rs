@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use marea::diagnostic::Severity;
+use marea::radl::dialect::Dialect;
 use marea::radl::{self, syntax::Document};
 use proptest::prelude::*;
 
@@ -87,11 +88,49 @@ fn good_files_give_their_cluster() {
         let files = [read(path)];
         let loaded = radl::load(&files);
         let Some(spec) = &loaded.spec else { return Err(format!("{}:\n{}", files[0].0, loaded.human(false))) };
-        let (document, _) = radl::parse(&files[0].1);
+        let text =
+            if loaded.dialect == Dialect::Im { radl::print(&radl::parse(&files[0].1).0) } else { loaded.im_text() };
         let spec = serde_json::to_string_pretty(spec).unwrap();
-        golden(path, &format!("{}\n---\n{spec}\n---\n{}", radl::print(&document), loaded.human(false)))
+        golden(path, &format!("{text}\n---\n{spec}\n---\n{}", loaded.human(false)))
     };
     all_pass(fixtures("ok").iter().map(check).collect());
+}
+
+/// Each known quirk of the old parsers: what is said of it, and what --compat makes of it.
+#[test]
+fn quirks_are_named() {
+    let check = |path: &PathBuf| {
+        let files = [read(path)];
+        // Whether it makes a cluster is not the question here.
+        let of_cluster = |code: &str| ["R0060", "R0061", "R0062"].contains(&code);
+        let mut strict = radl::load(&files);
+        strict.diagnostics.retain(|found| !of_cluster(found.code));
+        let input = radl::Input { files: &files, compat: true, ..radl::Input::default() };
+        let mut compat = radl::load_as(&input, &|_| true);
+        compat.diagnostics.retain(|found| !of_cluster(found.code));
+        let read = if compat.faulty() { String::new() } else { compat.im_text() };
+        let text = format!("{}--- with --compat\n{}{read}", strict.human(false), compat.human(false));
+        golden(path, &text)
+    };
+    assert_eq!(fixtures("quirk").len(), 17, "section by section");
+    all_pass(fixtures("quirk").iter().map(check).collect());
+}
+
+#[test]
+fn formatting_loses_nothing() {
+    for path in fixtures("ok").iter().chain(&fixtures("quirk")) {
+        let text = fs::read_to_string(path).unwrap();
+        let dialect = Dialect::of(&text);
+        let laid = radl::format(&text, dialect);
+        assert_eq!(radl::format(&laid, dialect), laid, "{}: once is enough", path.display());
+        let comments = |text: &str| text.matches('#').count();
+        assert_eq!(comments(&laid), comments(&text), "{}:\n{laid}", path.display());
+        let ((before, first), (after, found)) = (radl::parse_in(&text, dialect), radl::parse_in(&laid, dialect));
+        if first.iter().all(|one| one.severity != Severity::Error) {
+            assert!(found.iter().all(|one| one.severity != Severity::Error), "{}:\n{laid}", path.display());
+            assert_eq!(bare(&before), bare(&after), "{}:\n{laid}", path.display());
+        }
+    }
 }
 
 #[test]
@@ -157,9 +196,10 @@ fn bare(document: &Document<'_>) -> serde_json::Value {
 fn printing_loses_nothing() {
     for path in fixtures("ok") {
         let text = fs::read_to_string(&path).unwrap();
-        let (document, _) = radl::parse(&text);
+        let dialect = Dialect::of(&text);
+        let (document, _) = radl::parse_in(&text, dialect);
         let printed = radl::print(&document);
-        let (again, found) = radl::parse(&printed);
+        let (again, found) = radl::parse_in(&printed, dialect);
         assert!(found.is_empty(), "{}: {printed}\n{found:?}", path.display());
         assert_eq!(bare(&document), bare(&again), "{}", path.display());
         assert_eq!(radl::print(&again), printed, "canonical text is its own print");
@@ -188,7 +228,19 @@ fn survive(text: &str) {
     let _ = radl::lower(&document, "any");
     let files = [("any.radl".to_owned(), text.to_owned())];
     let loaded = radl::load_with(&files, &known);
-    let _ = (loaded.human(false), loaded.located());
+    let _ = (loaded.human(false), loaded.located(), loaded.im_text(), loaded.im_json(), loaded.origins());
+    for dialect in [Dialect::Im, Dialect::Ec3] {
+        for compat in [false, true] {
+            let input = radl::Input { files: &files, dialect: Some(dialect), compat, ..radl::Input::default() };
+            let loaded = radl::load_as(&input, &known);
+            let _ = (loaded.human(false), loaded.im_text(), loaded.ec3_text());
+        }
+        let laid = radl::format(text, dialect);
+        let (before, found) = radl::parse_in(text, dialect);
+        if found.is_empty() {
+            assert_eq!(bare(&before), bare(&radl::parse_in(&laid, dialect).0), "{text}\n{laid}");
+        }
+    }
 }
 
 fn soup() -> impl Strategy<Value = String> {
@@ -322,9 +374,11 @@ fn work_is_linear() {
         "x ",
         &good,
     ] {
-        for before in ["", "system s ( "] {
+        for (before, dialect) in
+            [("", Dialect::Im), ("system s ( ", Dialect::Im), ("", Dialect::Ec3), ("system s ( ", Dialect::Ec3)]
+        {
             let text = |times: usize| format!("{before}{}", piece.repeat(times));
-            let (few, many) = (radl::steps(&text(200)), radl::steps(&text(2000)));
+            let (few, many) = (radl::steps(&text(200), dialect), radl::steps(&text(2000), dialect));
             assert!(many <= few * 11, "{piece:?} after {before:?}: {few} steps became {many}");
             assert!(many <= 8 * text(2000).len() as u64 + 100, "{piece:?} after {before:?}: {many} steps");
         }
@@ -340,6 +394,62 @@ fn a_megabyte_of_rubbish_is_survived() {
         let (_, found) = radl::parse(&text);
         assert!(!found.is_empty() && found.len() < 1000, "{piece:?}: {} findings", found.len());
     }
+}
+
+/// Whoever reads it, however it is read: a megabyte of anything ends, and soon. Something quadratic would take hours.
+#[test]
+fn a_megabyte_is_read_in_every_way() {
+    let pieces = [
+        "(",
+        "system a ( ",
+        "'\\' ",
+        "'\\\n",
+        "\\'",
+        "@begin\n",
+        "a contains (",
+        "soft 1 ( x = 1 ) and ",
+        "x contains 'y' and ",
+        "include a ( template = 'b' )\n",
+        "system a configure b step 1 ",
+        "- x: &a [*a]\n",
+        "deploy a 1\n",
+        "\n(",
+        "[",
+        "é",
+        "{",
+    ];
+    for piece in pieces {
+        for before in ["", "system s ( ", "contextualize ( ", "configure c (\n@begin\n"] {
+            let mut text = format!("{before}{}", piece.repeat((1 << 20) / piece.len()));
+            if before.starts_with("configure") {
+                text.push_str("\n@end\n)\n");
+            }
+            for dialect in [Dialect::Im, Dialect::Ec3] {
+                let _ = radl::parse_in(&text, dialect);
+                let _ = radl::canonical(&text, dialect, true);
+            }
+            let _ = Dialect::of(&text);
+        }
+    }
+    let many: Vec<String> = (0..40_000).map(|n| format!("x contains 'y{n}' and soft {n} ( z = {n} )")).collect();
+    let text = format!(
+        "system a ( {} )\ncontextualize ( {} )\n",
+        many.join(" and "),
+        "system a configure b step 1 ".repeat(40_000)
+    );
+    assert!(radl::canonical(&text, Dialect::Ec3, true).is_some());
+}
+
+#[test]
+fn a_recipe_of_a_hundred_megabytes_is_passed_through() {
+    let recipe = "- shell: echo one more line of a recipe\n".repeat(100_000_000 / 40 + 1);
+    let text = format!("configure a (\n@begin\n{recipe}@end\n)\n");
+    assert!(text.len() > 100_000_000);
+    let (document, found) = radl::parse(&text);
+    assert!(found.is_empty() && document.sentences.len() == 1);
+    assert!(radl::check(&document).is_empty(), "what is that long is Ansible's to look into");
+    assert!(radl::parse_in(&text, Dialect::Ec3).1.is_empty());
+    assert!(radl::canonical(&text, Dialect::Ec3, true).is_none(), "EC3 would look into it: that is too long");
 }
 
 fn codes_in(text: &str) -> BTreeSet<&str> {
@@ -370,7 +480,7 @@ fn every_code_is_explained_and_seen() {
     let manual = fs::read_to_string(root().join("docs/radl.md")).unwrap();
     assert_eq!(codes_in(&manual), used, "docs/radl.md lists each code and no other");
     let mut seen = String::new();
-    for path in fixtures("err").iter().chain(&fixtures("ok")) {
+    for path in fixtures("err").iter().chain(&fixtures("ok")).chain(&fixtures("quirk")) {
         seen.push_str(&fs::read_to_string(path.with_extension("txt")).unwrap_or_default());
     }
     let seen = codes_in(&seen);

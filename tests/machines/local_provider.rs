@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, clippy::too_many_lines, reason = "it is a test")]
 
+mod contextualize;
 mod kills;
 mod site;
 

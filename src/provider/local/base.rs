@@ -14,7 +14,7 @@ use super::{lock, tool};
 const SUITE: &str = "bookworm";
 
 /// What a machine needs to boot, to be reached, and to become a node. Everything newer comes from recipes.
-const PACKAGES: [&str; 22] = [
+const PACKAGES: [&str; 23] = [
     "systemd",
     "systemd-sysv",
     "dbus",
@@ -37,6 +37,8 @@ const PACKAGES: [&str; 22] = [
     "util-linux",
     "zstd",
     "less",
+    // Ansible works on a machine through its Python.
+    "python3",
 ];
 
 /// Documentation and translations would be a third of the base, and nobody reads them there.

@@ -6,6 +6,7 @@
 )]
 
 use super::Parser;
+use crate::radl::dialect::Dialect;
 use crate::radl::lexer::Kind;
 use crate::radl::syntax::{AspectKind, Comparator, ContextItem, ContextOption, Contextualize, Sentence, Value};
 
@@ -101,6 +102,16 @@ impl<'a> Parser<'a, '_> {
 
     fn step_or_tool(&mut self, item: &mut ContextItem<'a>) {
         let mut seen_one = false;
+        if self.dialect == Dialect::Ec3 && self.slice(self.token.start, self.token.end) == "with" {
+            self.fault(
+                "R0078",
+                "`with` belongs to IM's dialect of RADL",
+                "IM only",
+                "take it away, or read the file with --dialect im",
+            );
+            self.bump();
+            self.eat(Kind::Word);
+        }
         while matches!(self.token.kind, Kind::Step | Kind::With) {
             if seen_one {
                 self.fault(

@@ -6,8 +6,9 @@
 )]
 
 use super::Parser;
+use crate::radl::dialect::Dialect;
 use crate::radl::lexer::{Kind, Token};
-use crate::radl::syntax::{Comparator, Feature, Name, Number, Text, Value};
+use crate::radl::syntax::{AspectKind, Comparator, Feature, Name, Number, Reference, Text, Value};
 
 /// Parentheses in parentheses beyond this are reported and passed over: no RADL needs more than three,
 /// and the stack is not endless.
@@ -173,12 +174,21 @@ impl<'a> Parser<'a, '_> {
                 let (features, closed) = self.features(depth + 1);
                 (Some(Feature::Contains { name, features }), closed)
             }
+            _ if self.dialect == Dialect::Ec3 && self.contained() => {
+                let comparator = Comparator::Contains;
+                let (value, start) = self.value(name, Some(comparator));
+                let span = self.lexer.span(start, self.previous_end.max(start));
+                (value.map(|value| Feature::Constraint { name, comparator, value, span }), true)
+            }
             Kind::Text => {
                 self.fault(
                     "R0027",
-                    "`contains 'text'` belongs to EC3's dialect of RADL, which is not read yet",
+                    "`contains 'text'` belongs to EC3's dialect of RADL",
                     "EC3 only",
-                    format!("write a list, `{} = ['a', 'b']`, or `contains ( name = 'a' )`", name.text),
+                    format!(
+                        "write a list, `{} = ['a', 'b']`, or `contains ( name = 'a' )`, or read the file with --dialect ec3",
+                        name.text
+                    ),
                 );
                 self.bump();
                 (None, true)
@@ -188,6 +198,11 @@ impl<'a> Parser<'a, '_> {
                 (None, self.resync())
             }
         }
+    }
+
+    /// Whether `contains` is followed by a value that EC3's dialect takes there: a text, or another aspect.
+    fn contained(&self) -> bool {
+        matches!(self.token.kind, Kind::Text | Kind::System) || self.class_here().is_some()
     }
 
     fn no_open(&mut self, before: &str) {
@@ -255,15 +270,34 @@ impl<'a> Parser<'a, '_> {
                 if unfilled {
                     return (Some(self.lost()), start);
                 }
-                if is_random(text) { Value::Random(text) } else { Value::Text(text) }
+                if self.dialect == Dialect::Im && is_random(text) { Value::Random(text) } else { Value::Text(text) }
+            }
+            Kind::ListOpen if self.dialect == Dialect::Ec3 => {
+                self.fault(
+                    "R0078",
+                    "a list belongs to IM's dialect of RADL",
+                    "IM only",
+                    format!(
+                        "write `{0} contains 'a' and {0} contains 'b'`, or read the file with --dialect im",
+                        name.text
+                    ),
+                );
+                self.list();
+                return (Some(Value::Missing), start);
             }
             Kind::ListOpen => self.list(),
-            Kind::System => {
+            Kind::System | Kind::Word if self.dialect == Dialect::Ec3 && self.reference_here().is_some() => {
+                let kind = self.reference_here().unwrap_or(AspectKind::System);
+                self.bump();
+                let Some(id) = self.name("an id") else { return (Some(self.lost()), start) };
+                Value::Reference(Reference { kind, id })
+            }
+            Kind::System if self.dialect == Dialect::Im => {
                 self.fault(
                     "R0027",
-                    "a system as a value belongs to EC3's dialect of RADL, which is not read yet",
+                    "a system as a value belongs to EC3's dialect of RADL",
                     "EC3 only",
-                    "repeat the features of that system here",
+                    "repeat the features of that system here, or read the file with --dialect ec3",
                 );
                 self.bump();
                 if self.token.kind == Kind::Word {
@@ -287,6 +321,11 @@ impl<'a> Parser<'a, '_> {
             }
         };
         if comparator.is_none() { (Some(Value::Missing), start) } else { (Some(value), start) }
+    }
+
+    /// The class of an aspect that stands here as a value.
+    fn reference_here(&self) -> Option<AspectKind> {
+        if self.token.kind == Kind::System { Some(AspectKind::System) } else { self.class_here() }
     }
 
     /// A value that was read, reported and is of no use.
