@@ -155,13 +155,18 @@ impl Loaded<'_> {
     }
 }
 
+/// Properties whose values are nobody's to read.
+const SECRET: [&str; 5] = ["password", "private_key", "secret", "token", "auth"];
+
 fn walk(all: &Features<'_>, prefix: &str, say: &mut dyn FnMut(String, Span)) {
     let mut one = |item: &Item<'_>| {
         if let Given::Features(inner) = &item.value {
             let name = inner.text("name").unwrap_or("");
             walk(inner, &format!("{prefix}{} '{name}': ", item.name), say);
         } else {
-            say(format!("{prefix}{} {} {}", item.name, item.how.symbol(), item.value), item.span);
+            let secret = SECRET.iter().any(|word| item.name.contains(word));
+            let value = if secret { "<secret>".to_owned() } else { item.value.to_string() };
+            say(format!("{prefix}{} {} {value}", item.name, item.how.symbol()), item.span);
         }
     };
     for held in all.held.values() {

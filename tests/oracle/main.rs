@@ -170,22 +170,114 @@ fn final_form(oracle: &mut Oracle, text: &str) -> Result<Value, String> {
     let mut data = oracle.get("plays", text)?;
     for part in data.as_array_mut().unwrap() {
         without_auth(part);
-        let part = part.as_object_mut().unwrap();
-        if let Some(Value::String(ports)) = part.get_mut("outports") {
-            let mut all: Vec<&str> = ports.split(',').collect();
-            all.sort_unstable();
-            *ports = all.join(",");
-        }
-        // A set in a variable, by xpath.
-        if let Some(plays) = part.get_mut("recipes").and_then(Value::as_array_mut) {
-            for ports in plays.iter_mut().filter_map(|play| play.get_mut("vars")?.get_mut("O")) {
-                let mut all: Vec<String> = ports.as_str().unwrap_or("").split(',').map(str::to_owned).collect();
-                all.sort_unstable();
-                *ports = all.join(",").into();
-            }
-        }
+        sets_in_order(part);
     }
     Ok(settled_parts(&data))
+}
+
+/// The places at which two values differ.
+fn differ(path: &str, left: &Value, right: &Value, found: &mut Vec<String>) {
+    match (left, right) {
+        (Value::Object(a), Value::Object(b)) => {
+            for key in a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))) {
+                let (one, other) = (a.get(key).unwrap_or(&Value::Null), b.get(key).unwrap_or(&Value::Null));
+                differ(&format!("{path}/{key}"), one, other, found);
+            }
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            a.iter().zip(b).enumerate().for_each(|(at, (a, b))| differ(&format!("{path}/{at}"), a, b, found));
+        }
+        _ if left != right => found.push(format!("{path}: {left} and {right}")),
+        _ => {}
+    }
+}
+
+/// The templates that come with ec3-cli itself, where they lie in its package: each read by itself, and main templates
+/// merged with images as a launch would.
+#[test]
+fn shipped_templates() {
+    let Some(mut oracle) = oracle("shipped templates") else { return };
+    let python = python::environment().unwrap();
+    let lib = std::fs::read_dir(python.parent().unwrap().parent().unwrap().join("lib"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let folder = lib.join("site-packages/etc/ec3/templates");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
+    let mut names: Vec<String> =
+        std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name.ends_with(".radl"));
+    names.sort();
+    assert!(names.len() > 50);
+    let mut all: Vec<radl::File> = Vec::new();
+    for name in &names {
+        let text = read(name).unwrap();
+        let (theirs, ours) = (oracle.get("ec3", &text), radl::canonical(&text, Dialect::Ec3, true));
+        assert_eq!(theirs.ok().map(|value| settled(&value)), ours.map(|value| settled(&value)), "{name}");
+        all.push((name.trim_end_matches(".radl").to_owned(), text));
+    }
+    let (mut same, mut refused) = (0, Vec::new());
+    for main in [
+        "kubernetes",
+        "slurm",
+        "torque",
+        "sge",
+        "mesos",
+        "htcondor",
+        "swarm",
+        "nomad",
+        "kubernetes,nfs",
+        "slurm,docker,galaxy",
+    ] {
+        for image in ["ubuntu-ec2", "ubuntu-openstack", "centos-ec2", "ubuntu-hybrid-spot-ec2"] {
+            let names: Vec<String> = main.split(',').chain([image]).map(str::to_owned).collect();
+            let reply = oracle.ask(&json!({"op": "shipped", "folder": folder, "names": names, "adds": []}));
+            if reply["ok"] != true {
+                refused.push(format!("{names:?}: {}", reply["error"]));
+                continue;
+            }
+            let of = |name: &String| all.iter().find(|(known, _)| known == name).unwrap().clone();
+            let files: Vec<radl::File> = names.iter().map(of).collect();
+            let library: Vec<radl::File> = all.iter().filter(|(name, _)| !names.contains(name)).cloned().collect();
+            let input = Input {
+                files: &files,
+                library: &library,
+                beside: Some(&read),
+                dialect: Some(Dialect::Ec3),
+                compat: true,
+                ..Input::default()
+            };
+            let loaded = radl::load_as(&input, &|_| true);
+            let theirs = final_form(&mut oracle, reply["text"].as_str().unwrap());
+            let ours = final_form(&mut oracle, &loaded.im_text());
+            assert!(theirs.is_ok(), "{theirs:?}");
+            let mut found = Vec::new();
+            differ("", &theirs.unwrap(), &ours.unwrap_or_default(), &mut found);
+            assert!(found.is_empty(), "{names:?}: {found:#?}");
+            same += 1;
+        }
+    }
+    println!(
+        "shipped templates: {} read the same; {same} launches merged to the same, refused by EC3: {refused:#?}",
+        names.len()
+    );
+    assert!(same > 10, "{refused:#?}");
+}
+
+/// A set of texts that became one text, in order.
+fn sets_in_order(value: &mut Value) {
+    match value {
+        Value::Object(map) => map.values_mut().for_each(sets_in_order),
+        Value::Array(items) => items.iter_mut().for_each(sets_in_order),
+        Value::String(text) if text.contains(',') && !text.contains([' ', '\n', '{', '=']) => {
+            let mut all: Vec<&str> = text.split(',').collect();
+            all.sort_unstable();
+            *text = all.join(",");
+        }
+        _ => {}
+    }
 }
 
 /// D10: credentials are in no document of ours, nor in what a variable quotes of one.

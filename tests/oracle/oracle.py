@@ -2,7 +2,9 @@
 
 {"op": "im" | "ec3", "text": T}          what the parser makes of a text, as its own JSON
 {"op": "im-json", "text": T}             the same of a document in JSON
-{"op": "check", "text": T}               whether IM's check() lets the document pass
+{"op": "accepts" | "check", "text": T}   whether IM's parser, or its check() too, lets the document pass
+{"op": "time", "text": T}                seconds of IM's parser and of its check()
+{"op": "shipped", "folder": F, ..}       like merge, of the templates in a folder
 {"op": "merge", "templates": {NAME: TEXT}, "files": {NAME: TEXT}, "names": [..], "adds": [..]}
                                          what `ec3 launch --dry-run -p` prints
 """
@@ -70,6 +72,10 @@ def answer(request):
         parsed = time.time()
         radl.check()
         return {"parse": parsed - start, "check": time.time() - parsed}
+    if op == "shipped":
+        ec3.TEMPLATE_PATHS = [request["folder"]]
+        radl = ec3.CmdLaunch.generate_radl(request["names"], request["adds"], "")
+        return {"text": ec3.dump_radl(radl)}
     if op == "merge":
         with tempfile.TemporaryDirectory() as folder:
             for name, text in {**{n + ".radl": t for n, t in request["templates"].items()}, **request["files"]}.items():

@@ -134,7 +134,19 @@ fn variables(
             } else {
                 continue;
             };
+            let credentials = ["ec3_xpath", "ec3_jpath"].into_iter().any(|word| ask(word) == Some(CREDENTIALS));
             match found {
+                Err(_) if credentials => {
+                    report.warning(
+                        "R0089",
+                        span,
+                        "the credentials that a variable asks for are left out",
+                        "an empty text in their place",
+                        "no secret is put into a document: give the recipe its credentials in another way",
+                    );
+                    *value = Node::text("");
+                    changed = true;
+                }
                 Ok(found) => {
                     *value = found;
                     changed = true;
@@ -155,6 +167,9 @@ fn variables(
         set(content, id, own);
     }
 }
+
+/// Where EC3 puts all of its user's credentials.
+const CREDENTIALS: &str = "/system/front/auth";
 
 fn into_recipe(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
