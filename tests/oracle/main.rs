@@ -208,7 +208,7 @@ fn shipped_templates() {
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
     let mut names: Vec<String> =
         std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.retain(|name| name.ends_with(".radl"));
+    names.retain(|name| name.strip_suffix(".radl").is_some());
     names.sort();
     assert!(names.len() > 50);
     let mut all: Vec<radl::File> = Vec::new();
