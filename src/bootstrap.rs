@@ -5,7 +5,9 @@ pub mod cluster;
 pub mod folder;
 pub mod plan;
 pub mod progress;
+pub mod removal;
 pub mod run;
+pub mod service;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -43,6 +45,8 @@ pub struct Bootstrap {
     pub bundle: PathBuf,
     /// Seconds that a machine may take from power-on to SSH.
     pub boot_timeout: u64,
+    /// What the daemon on the front-end is given; none when it runs on this computer, where the power is.
+    pub service: Option<service::Service>,
 }
 
 /// What a bootstrap found and did.
@@ -58,6 +62,8 @@ pub struct Report {
     pub configured: Vec<String>,
     /// Machines that were powered off at the end.
     pub powered_off: Vec<String>,
+    /// The front-end's daemon was installed, or got something new.
+    pub service_changed: bool,
 }
 
 /// Why a bootstrap stopped as a whole. A machine that fails does not stop it: that is in the [`Report`].
@@ -72,6 +78,9 @@ pub enum BootstrapError {
     /// The power of a machine.
     #[error(transparent)]
     Provider(#[from] ProviderError),
+    /// The daemon on the front-end.
+    #[error(transparent)]
+    Service(#[from] service::ServiceError),
     /// The front-end was not reached.
     #[error("the front-end could not be asked: {0}")]
     FrontEnd(String),
@@ -80,6 +89,10 @@ pub enum BootstrapError {
 impl Bootstrap {
     /// Does it. The caller holds the folder's lock.
     pub async fn run(&self, progress: &Progress) -> Result<Report, BootstrapError> {
+        if self.service.is_some() {
+            // Before anything is changed anywhere: also half a bootstrap can be taken away again.
+            removal::note(&self.folder, &self.plan, self.access.key.as_deref())?;
+        }
         let mut remembered = self.folder.remembered();
         let mut asleep = Vec::new();
         let mut awake = Vec::new();
@@ -92,7 +105,12 @@ impl Bootstrap {
                 && self.provider.power(&host.machine.name).await.is_ok_and(|p| p == Power::Off);
             if rests { asleep.push(host) } else { awake.push(host) }
         }
-        let board = Board::default();
+        let news = |h: &&HostPlan| remembered.hosts.get(&h.machine.name) != Some(&h.digest());
+        let owner = self.folder.owner()?;
+        if self.service.is_some() && awake.iter().any(news) {
+            service::rest(&run::host_of(self.front_end()), &self.access, &owner, progress).await;
+        }
+        let board = Board::new(owner);
         let names: Vec<&str> = awake.iter().map(|h| h.machine.name.as_str()).collect();
         progress.begin(&names);
         let runs =
@@ -220,6 +238,9 @@ impl Bootstrap {
             record.hosts.insert(host.machine.name.clone(), host.digest());
         }
         self.folder.remember(&record)?;
+        if let Some(service) = &self.service {
+            report.service_changed = service.install(front_end, &self.folder, progress).await?;
+        }
         Ok(())
     }
 

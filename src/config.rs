@@ -68,6 +68,24 @@ pub struct Config {
     pub redfish: power::Redfish,
     /// What all magic packets have alike.
     pub wol: power::Wol,
+    /// The daemon on the front-end.
+    pub service: Service,
+}
+
+/// `[service]`: the daemon that bootstrap installs on the front-end, but for provider `local`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Service {
+    /// Whether it is installed.
+    pub install: bool,
+    /// Files that this config names, copied to the same path on the front-end with the same mode: keys, passwords, scripts.
+    pub files: Vec<PathBuf>,
+}
+
+impl Default for Service {
+    fn default() -> Self {
+        Self { install: true, files: Vec::new() }
+    }
 }
 
 /// `[ssh]`.
@@ -281,6 +299,11 @@ impl Loaded {
         loaded.config =
             toml::from_str(text).map_err(|e| loaded.error(e.span().unwrap_or(0..0), e.message().to_owned()))?;
         Ok(loaded)
+    }
+
+    /// The text as it was read.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     fn error(&self, span: Range<usize>, message: String) -> ConfigError {

@@ -48,6 +48,10 @@ pub struct Recipe {
     /// What is done, in order.
     #[serde(default, rename = "step")]
     pub steps: Vec<Step>,
+    /// A script that undoes what the steps did beyond their files and programs, which go by themselves. `marea destroy`
+    /// runs it on machines that are not its own; it may be run again, and on a machine that got half of the steps.
+    #[serde(default)]
+    pub remove: Spannable,
 }
 
 /// Something that a document may set.

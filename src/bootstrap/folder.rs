@@ -106,6 +106,22 @@ impl Folder {
         write().map_err(|source| FolderError::Io { what: "write", path: path.clone(), source })
     }
 
+    /// The mark that this cluster leaves on its machines: made up once, the same for ever.
+    pub fn owner(&self) -> Result<String, FolderError> {
+        let path = self.0.join("owner");
+        let failed = |source| FolderError::Io { what: "read", path: path.clone(), source };
+        match std::fs::read_to_string(&path) {
+            Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
+            _ => {}
+        }
+        let mut bytes = [0u8; 16];
+        std::io::Read::read_exact(&mut File::open("/dev/urandom").map_err(failed)?, &mut bytes).map_err(failed)?;
+        let owner: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        self.write("owner", &format!("{owner}\n"), 0o600)?;
+        Ok(owner)
+    }
+
     /// Adds to the log of a host. A log that cannot be written stops nothing.
     pub fn log(&self, host: &str, text: &str) {
         let folder = self.0.join("log");

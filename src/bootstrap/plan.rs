@@ -61,12 +61,19 @@ pub struct HostPlan {
     pub pieces: BTreeSet<Piece>,
     /// Its steps, in order.
     pub steps: Vec<PlannedStep>,
+    /// What undoes each recipe, in the order of the recipes.
+    removals: Vec<String>,
 }
 
 impl HostPlan {
     /// A digest of all that the machine is to be: equal digests mean that nothing changed.
     pub fn digest(&self) -> String {
         digest(self.steps.iter().map(|s| s.digest.as_str()))
+    }
+
+    /// The script that takes all of it away again, the last recipe first. It holds no secret.
+    pub fn removal(&self) -> String {
+        script::removal(self.removals.iter().rev().map(String::as_str))
     }
 }
 
@@ -184,7 +191,8 @@ pub fn plan(
     for machine in order {
         let pool = std::iter::once(&spec.front_end).chain(&spec.pools).find(|p| p.name == machine.pool);
         let pool = pool.ok_or_else(|| PlanError::NoPool(machine.name.clone()))?;
-        let mut host = HostPlan { machine: machine.clone(), pieces: BTreeSet::new(), steps: Vec::new() };
+        let mut host =
+            HostPlan { machine: machine.clone(), pieces: BTreeSet::new(), steps: Vec::new(), removals: Vec::new() };
         for one in resolve(sources, &pool.recipes).map_err(PlanError::Recipes)? {
             let shown = hide(&one, &mut secrets);
             let context = Context {
@@ -263,6 +271,7 @@ impl Recipes<'_> {
 
     fn add(&self, host: &mut HostPlan) -> Result<(), PlanError> {
         let recipe = &self.one.recipe;
+        let mut paths = Vec::new();
         let mut links = Vec::new();
         for a in recipe.artifacts.iter().filter(|a| self.here(a.on)) {
             let piece = self.piece(&self.bundle.programs, "program", a.name.get_ref())?;
@@ -276,6 +285,7 @@ impl Recipes<'_> {
                 return Err(PlanError::Version { recipe, asked: asked.clone(), name, held: piece.version.clone() });
             }
             host.pieces.insert(piece.clone());
+            paths.push(a.path.clone());
             links.push(script::Link {
                 target: format!("{BUNDLE_ON_MACHINE}/{}", piece.path),
                 path: a.path.clone(),
@@ -286,9 +296,15 @@ impl Recipes<'_> {
             host.steps.push(self.finish("programs", script::link(&links), script::linked(&links), None));
         }
         for step in recipe.steps.iter().filter(|s| self.here(s.on)) {
+            for file in &step.files {
+                paths.push(render(&format!("{}.toml, path", self.name()), file.path.get_ref(), self.context)?);
+            }
             let planned = self.step(step, host)?;
             host.steps.push(planned);
         }
+        let undo =
+            recipe.remove.as_ref().map(|r| render(&format!("{}.toml, remove", self.name()), r.get_ref(), self.context));
+        host.removals.push(script::undo(&undo.transpose()?.unwrap_or_default(), &paths));
         Ok(())
     }
 
@@ -305,7 +321,10 @@ impl Recipes<'_> {
             let text = render(&name, &text, self.context)?;
             let path = render(&at("path"), file.path.get_ref(), self.context)?;
             body.push_str(&script::write_file(&path, &file.mode, &text));
-            check.push_str(&script::file_is(&path, &self.secrets.reveal(&text)));
+            // A step that is done once stays done when its files change: `unless` alone proves it.
+            if !step.once {
+                check.push_str(&script::file_is(&path, &self.secrets.reveal(&text)));
+            }
         }
         for image in &step.images {
             let kind = self.one.recipe.images.iter().find(|i| i.name.get_ref() == image.get_ref());

@@ -11,7 +11,7 @@ use super::Bootstrap;
 use super::plan::{BUNDLE_ON_MACHINE, HostPlan, PlannedStep, script};
 use super::progress::Progress;
 use crate::contextualize::ContextError;
-use crate::model::machine::Role;
+use crate::model::machine::{Machine, Role};
 use crate::provider::ProviderError;
 use crate::remote::push::Push;
 use crate::remote::{Connection, Host, RemoteError};
@@ -47,6 +47,9 @@ pub enum RunError {
     /// Ansible.
     #[error(transparent)]
     Ansible(#[from] ContextError),
+    /// Something else is on it.
+    #[error("it is used already, and nothing on it was changed: {}", .0.join("; "))]
+    Used(Vec<String>),
     /// All its steps are done, and its node is not Ready.
     #[error("its node did not become Ready: {reason}")]
     NotReady {
@@ -71,18 +74,18 @@ struct Done {
 
 /// Where machines wait for the front-end.
 pub struct Board {
+    /// The cluster's mark on its machines.
+    owner: String,
     done: watch::Sender<Done>,
     /// The front-end's connection, once there is one.
     pub(super) front_end: watch::Sender<Option<Arc<Connection>>>,
 }
 
-impl Default for Board {
-    fn default() -> Self {
-        Self { done: watch::Sender::default(), front_end: watch::Sender::new(None) }
-    }
-}
-
 impl Board {
+    pub(super) fn new(owner: String) -> Self {
+        Self { owner, done: watch::Sender::default(), front_end: watch::Sender::new(None) }
+    }
+
     fn mark(&self, key: &str) {
         self.done.send_modify(|d| {
             d.keys.insert(key.to_owned());
@@ -110,6 +113,12 @@ impl Board {
     }
 }
 
+/// How a machine is reached.
+pub(super) fn host_of(machine: &Machine) -> Host {
+    let (name, address, user) = (machine.name.clone(), machine.address.clone(), machine.user.clone());
+    Host { name, address, port: machine.port, user }
+}
+
 /// Takes one machine from whatever state it is in to the end of its plan.
 pub(super) async fn host(
     all: &Bootstrap,
@@ -121,18 +130,14 @@ pub(super) async fn host(
     let name = machine.name.as_str();
     progress.say(name, "powering on");
     all.provider.power_on(name).await?;
-    let host = Host {
-        name: machine.name.clone(),
-        address: machine.address.clone(),
-        port: machine.port,
-        user: machine.user.clone(),
-    };
+    let host = host_of(machine);
     progress.say(name, "waiting for SSH");
     let connection = Arc::new(Connection::wait(&host, &all.access, Duration::from_secs(all.boot_timeout)).await?);
     let front_end = machine.role == Role::FrontEnd;
     if front_end {
         board.front_end.send_replace(Some(Arc::clone(&connection)));
     }
+    claim(&connection, &board.owner).await?;
     let todo = survey(&connection, plan).await?;
     let mut run = HostRun::default();
     if !todo.is_empty() {
@@ -159,12 +164,33 @@ pub(super) async fn host(
     Ok(run)
 }
 
+/// Makes sure that the machine is free, or ours.
+async fn claim(connection: &Connection, owner: &str) -> Result<(), RunError> {
+    let outcome = connection.run(&script::claim(owner), Duration::from_secs(60)).await?;
+    if outcome.code != 0 {
+        return Err(RunError::Step {
+            step: "is it free".to_owned(),
+            how: format!("failed with exit code {}", outcome.code),
+            output: outcome.last_lines(12).join("\n"),
+        });
+    }
+    let reasons: Vec<String> =
+        outcome.stdout.lines().filter_map(|l| l.strip_prefix("used ")).map(str::to_owned).collect();
+    if reasons.is_empty() { Ok(()) } else { Err(RunError::Used(reasons)) }
+}
+
 /// Asks the machine, in one go, which steps are to do.
 async fn survey(connection: &Connection, plan: &HostPlan) -> Result<BTreeSet<String>, RunError> {
     let outcome = connection.run(&script::survey(&plan.steps), Duration::from_secs(660)).await?;
-    let done: BTreeSet<&str> = outcome.stdout.lines().filter_map(|l| l.strip_prefix("done ")).collect();
-    // A step that the answer does not name (the machine has no bash, say) is to do, and will say why it cannot.
-    Ok(plan.steps.iter().map(|s| s.key.clone()).filter(|k| !done.contains(k.as_str())).collect())
+    // Half an answer is none: what is done must never be done again because nobody said that it is.
+    if outcome.stdout.lines().last() != Some("end") {
+        return Err(RunError::Step {
+            step: "what is done".to_owned(),
+            how: format!("gave no whole answer (exit code {})", outcome.code),
+            output: outcome.last_lines(12).join("\n"),
+        });
+    }
+    Ok(outcome.stdout.lines().filter_map(|l| l.strip_prefix("todo ")).map(str::to_owned).collect())
 }
 
 /// A machine of this computer sees the bundle; any other is sent what it lacks.

@@ -13,6 +13,7 @@ use super::radl::texts::{self, ReadingArgs};
 use crate::bootstrap::folder::Folder;
 use crate::bootstrap::plan::{BundleIndex, Piece, Plan, PlanError, plan};
 use crate::bootstrap::progress::Progress;
+use crate::bootstrap::service::Service;
 use crate::bootstrap::{Bootstrap, Report};
 use crate::bundle::build::{Line, read_index};
 use crate::config::{Loaded, ProviderKind};
@@ -97,6 +98,7 @@ pub async fn run(args: BootstrapArgs, state: &Path, bundle: &Path) -> anyhow::Re
 
 async fn act(args: BootstrapArgs, state: &Path, bundle: &Path) -> anyhow::Result<ExitCode> {
     let mut config = Loaded::read(args.config.as_deref()).map_err(wrong)?;
+    let written = config.config.provider;
     config.config.provider = match args.provider {
         Some(ProviderName::Local) => ProviderKind::Local,
         Some(ProviderName::Command) => ProviderKind::Command,
@@ -106,6 +108,7 @@ async fn act(args: BootstrapArgs, state: &Path, bundle: &Path) -> anyhow::Result
         Some(ProviderName::Ssh) => ProviderKind::Ssh,
         None => config.config.provider,
     };
+    let service = service(&config, written)?;
     let sources = sources(args.recipes.as_deref())?;
     let (spec, context) = specification(&args.templates, &args.reading, &sources)?;
     let mut spec = config.amend(spec).map_err(wrong)?;
@@ -138,17 +141,18 @@ async fn act(args: BootstrapArgs, state: &Path, bundle: &Path) -> anyhow::Result
     let _lock = folder.lock()?;
     let (provider, access) = provider(&config, &spec, &machines, &folder, &bundle, &progress).await?;
     let boot_timeout = u64::try_from(config.policy(&spec).map_err(wrong)?.boot_timeout_ms / 1000).unwrap_or(300);
-    let bootstrap = Bootstrap { spec, plan, ansible, provider, access, folder, bundle, boot_timeout };
+    let bootstrap = Bootstrap { spec, plan, ansible, provider, access, folder, bundle, boot_timeout, service };
     let report = bootstrap.run(&progress).await;
     tell(
         &report.context("the cluster is not whole yet; mend what is said and run the same command again")?,
         &bootstrap.plan,
+        bootstrap.service.is_some(),
         state,
         &progress,
     )
 }
 
-fn tell(report: &Report, plan: &Plan, state: &Path, progress: &Progress) -> anyhow::Result<ExitCode> {
+fn tell(report: &Report, plan: &Plan, service: bool, state: &Path, progress: &Progress) -> anyhow::Result<ExitCode> {
     let mut err = std::io::stderr();
     for (name, error) in &report.failures {
         writeln!(err, "\n{name}: {error}\n  whole log: {}", state.join("log").join(format!("{name}.log")).display())?;
@@ -162,7 +166,7 @@ fn tell(report: &Report, plan: &Plan, state: &Path, progress: &Progress) -> anyh
         )?;
         return Ok(ExitCode::from(1));
     }
-    if report.ran == 0 && report.configured.is_empty() {
+    if report.ran == 0 && report.configured.is_empty() && !report.service_changed {
         writeln!(
             err,
             "nothing to do: {} steps on {} machines were done before ({seconds:.1} s)",
@@ -181,9 +185,39 @@ fn tell(report: &Report, plan: &Plan, state: &Path, progress: &Progress) -> anyh
         if !report.powered_off.is_empty() {
             writeln!(err, "powered off until there is work: {}", report.powered_off.join(", "))?;
         }
-        writeln!(err, "next: marea run; kubectl --kubeconfig {}", state.join("admin.kubeconfig").display())?;
+        let kubeconfig = state.join("admin.kubeconfig");
+        if service {
+            let front_end = plan.hosts.first().map_or("front", |h| &h.machine.name);
+            writeln!(
+                err,
+                "the daemon runs on {front_end} (marea status there); kubectl --kubeconfig {}",
+                kubeconfig.display()
+            )?;
+        } else {
+            writeln!(err, "next: marea run; kubectl --kubeconfig {}", kubeconfig.display())?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the daemon on the front-end is given. With provider `local` it runs on this computer, where the power is.
+fn service(config: &Loaded, written: ProviderKind) -> anyhow::Result<Option<Service>> {
+    let provider = config.config.provider;
+    if provider == ProviderKind::Local || !config.config.service.install {
+        return Ok(None);
+    }
+    if written != provider {
+        return Err(wrong(
+            "the daemon on the front-end reads the config too, and that names another provider: set `provider = \"command\"` there",
+        ));
+    }
+    for file in &config.config.service.files {
+        if !file.is_absolute() || !file.is_file() {
+            return Err(wrong(format!("[service] files: {} is not an absolute path of a file", file.display())));
+        }
+    }
+    let program = std::env::current_exe()?;
+    Ok(Some(Service { program, config: config.text().to_owned(), files: config.config.service.files.clone() }))
 }
 
 /// The recipes: those inside this program, and the user's over them.

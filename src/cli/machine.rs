@@ -45,6 +45,9 @@ enum Verb {
         /// Memory in MiB
         #[arg(long, default_value_t = 2048, value_name = "MIB")]
         memory_mib: u64,
+        /// Do not show it the bundle: like a machine that is not on this computer
+        #[arg(long)]
+        without_bundle: bool,
     },
     /// Power machines on
     On {
@@ -94,10 +97,10 @@ async fn act(args: MachineArgs, state: &Path, bundle: Option<&Path>) -> anyhow::
     let local = LocalProvider::open(Settings { scope: args.scope, subnet: args.subnet, ..Settings::new(state) })?;
     match args.command {
         Verb::List => list(&local).await,
-        Verb::Create { name, address, cpus, memory_mib } => {
+        Verb::Create { name, address, cpus, memory_mib, without_bundle } => {
             local.check_computer()?;
             local.ensure_base(|step| drop(writeln!(std::io::stderr(), "{step}"))).await?;
-            let bundle = bundle.map(Path::to_path_buf);
+            let bundle = bundle.filter(|_| !without_bundle).map(Path::to_path_buf);
             Ok(local.create(MachineSpec { name, address, cpus, memory: memory_mib << 20, bundle }).await?)
         }
         Verb::On { names } => {

@@ -7,16 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use serde::Deserialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::providers;
+use crate::bootstrap::folder::Cluster;
 use crate::config::{Loaded, ProviderKind};
 use crate::daemon::{self, Settings};
 use crate::executor::Limits;
 use crate::kubernetes::{client, watch::Timing};
-use crate::model::cluster::ClusterSpec;
-use crate::model::machine::Machine;
 use crate::provider::Provider;
 
 /// Be the daemon: power machines with the work.
@@ -31,13 +29,6 @@ pub struct RunArgs {
     /// The config; without one, /etc/marea/marea.toml where it exists.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-}
-
-/// What bootstrap wrote down.
-#[derive(Debug, Deserialize)]
-struct Cluster {
-    spec: ClusterSpec,
-    machines: Vec<Machine>,
 }
 
 /// Runs until it is told to stop.
@@ -57,7 +48,9 @@ pub async fn run(args: RunArgs, state: &Path) -> anyhow::Result<ExitCode> {
     })?;
     let cluster: Cluster = serde_json::from_str(&text)
         .with_context(|| format!("{} is damaged; run `marea bootstrap` again", file.display()))?;
-    let settled = config.amend(cluster.spec).and_then(|spec| config.policy(&spec).map(|policy| (spec, policy)));
+    let spec =
+        cluster.spec.with_context(|| format!("{} holds no cluster; run `marea bootstrap` again", file.display()))?;
+    let settled = config.amend(spec).and_then(|spec| config.policy(&spec).map(|policy| (spec, policy)));
     let (spec, policy) = match settled {
         Ok(settled) => settled,
         Err(error) => {

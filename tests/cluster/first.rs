@@ -17,6 +17,13 @@ pub fn bootstrap_is_done_once(cluster: &Cluster) -> Result<(), String> {
     cluster.bootstrap()?;
     let again = cluster.kubectl(&["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"])?;
     check!(uid == again, "a second bootstrap made another cluster");
+    // One thing that is missing is mended, and nothing else is done again: least of all the cluster.
+    cluster.ssh("front", "ctr -n k8s.io images rm marea.local/busybox:1")?;
+    cluster.bootstrap()?;
+    let images = cluster.ssh("front", "ctr -n k8s.io images ls -q")?;
+    check!(images.contains("marea.local/busybox:1"), "the image was not brought back");
+    let again = cluster.kubectl(&["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"])?;
+    check!(uid == again, "bringing back an image made another cluster");
     Ok(())
 }
 
@@ -84,5 +91,13 @@ pub fn destroy_leaves_nothing(cluster: &Cluster) -> Result<(), String> {
     let mounts = fs::read_to_string("/proc/mounts").map_err(|e| e.to_string())?;
     check!(!mounts.contains(STATE), "a mount is still there:\n{mounts}");
     check!(!Path::new(&format!("{STATE}/local/machines")).exists(), "machine folders are still there");
+    let left: Vec<_> = fs::read_dir(STATE)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|e| e.file_name().to_string_lossy().into_owned())
+        .filter(|name| !["marea.toml", "unit.toml"].contains(&name.as_str()))
+        .collect();
+    check!(left.is_empty(), "the state folder still holds {left:?}");
     Ok(())
 }

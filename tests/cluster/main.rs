@@ -19,6 +19,7 @@
 
 mod cluster;
 mod demand;
+mod existing;
 mod faults;
 mod first;
 mod functions;
@@ -46,6 +47,7 @@ const TESTS: &[(&str, Test)] = &[
     ("a_drain_waits_for_a_disruption_budget", faults::disruption_budget),
     ("the_journal_replays_to_the_same_bytes", faults::journal_replays),
     ("the_unit_starts_is_watched_and_stops", unit::service),
+    ("machines_that_exist_become_a_cluster_and_get_free_again", existing::from_claim_to_release),
     ("five_hundred_uploads_outlive_every_death", functions::uploads_outlive_every_death),
     ("destroy_leaves_nothing", first::destroy_leaves_nothing),
 ];

@@ -210,34 +210,31 @@ fn what_the_bundle_lacks_or_holds_in_another_version_is_said_before_anything_run
 }
 
 #[test]
-fn each_line_of_a_check_counts() {
-    let key = "a/s";
-    let answer = |check: &str| {
-        let step = |key: &str, check: &str| PlannedStep {
-            key: key.to_owned(),
-            script: String::new(),
-            check: check.to_owned(),
-            digest: "d".to_owned(),
-            once: true,
-            fetch: None,
-            after: Vec::new(),
-            timeout: 1,
-        };
-        // The lock of the machine is left out: it stands on a line of its own.
-        let text: String = survey(&[step(key, check), step("a/next", "true")])
-            .lines()
-            .filter(|l| !l.contains("flock"))
-            .map(|l| format!("{l}\n"))
-            .collect();
-        let out = std::process::Command::new("bash").args(["-ec", &text]).output().unwrap();
-        let answer = String::from_utf8(out.stdout).unwrap();
-        // bash is told to stop at errors, and one step that is to do hides no other that is done.
-        answer.strip_suffix("done a/next\n").expect("the next step is asked, too").to_owned()
+fn each_line_of_a_check_counts_and_no_step_hides_the_next() {
+    let step = |key: &str, check: &str| PlannedStep {
+        key: key.to_owned(),
+        script: String::new(),
+        check: check.to_owned(),
+        digest: "d".to_owned(),
+        once: true,
+        fetch: None,
+        after: Vec::new(),
+        timeout: 1,
     };
-    assert_eq!(answer("true\ntrue\n"), format!("done {key}\n"));
-    assert_eq!(answer("false\ntrue\n"), format!("todo {key}\n"));
-    assert_eq!(answer("true\nfalse\n"), format!("todo {key}\n"));
-    assert_eq!(answer("false | true\ntrue\n"), format!("todo {key}\n"));
+    let answer = |check: &str| {
+        // The lock of the machine is left out: it stands on a line of its own.
+        let steps = [step("a/s", check), step("a/next", "true")];
+        let text: String = survey(&steps).lines().filter(|l| !l.contains("flock")).map(|l| format!("{l}\n")).collect();
+        // As on a machine, where the shell ends at the first command that fails.
+        let out = std::process::Command::new("bash").args(["-ec", &text]).output().unwrap();
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let after = "done a/next\nend\n";
+    assert_eq!(answer("true\ntrue\n"), format!("done a/s\n{after}"));
+    assert_eq!(answer("false\ntrue\n"), format!("todo a/s\n{after}"));
+    assert_eq!(answer("true\nfalse\n"), format!("todo a/s\n{after}"));
+    assert_eq!(answer("false | true\ntrue\n"), format!("todo a/s\n{after}"));
+    assert_eq!(answer("exit 3\n"), format!("todo a/s\n{after}"));
 }
 
 #[test]

@@ -9,6 +9,9 @@ use crate::model::machine::Role;
 /// Where a machine keeps the digest of each step that it has done.
 pub const DONE_FOLDER: &str = "/var/lib/marea/done";
 
+/// Where a machine keeps whose it is.
+pub(in crate::bootstrap) const OWNER: &str = "/var/lib/marea/owner";
+
 /// One at a time: the step of a bootstrap that was killed goes on here without it, and whoever comes next waits for
 /// its end instead of meeting it half-way.
 const TURN: &str = "exec 9>/run/marea-step.lock; flock -w 600 9";
@@ -61,8 +64,7 @@ pub(in crate::bootstrap) fn import(path: &str, sha256: &str) -> String {
 }
 
 pub(in crate::bootstrap) fn imported(reference: &str) -> String {
-    // Not `grep -q`: it would leave before the list is written, and the pipe that breaks then is no image that is missing.
-    format!("marea_images | grep -xF {} >/dev/null\n", quote(reference))
+    format!("grep -qxF {} <<<\"$MAREA_IMAGES\"\n", quote(reference))
 }
 
 /// The whole text of a step: it is parsed to its end before it begins (a connection that is cut while the
@@ -81,12 +83,12 @@ pub fn whole(step: &PlannedStep, body: &str, fetched: Option<&str>) -> String {
     )
 }
 
-/// One script that answers, for all `steps`, which are to do: one key a line.
+/// One script that answers, for all `steps`, which are to do: one line a step, and `end` after the last.
 pub fn survey(steps: &[PlannedStep]) -> String {
     let mut text = format!(
-        // One check that fails is one step to do, and not the end of the asking.
-        "{{\nset +e\n{TURN}\nexport PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
-         marea_images() {{ [ -n \"${{MAREA_IMAGES+x}}\" ] || MAREA_IMAGES=$(ctr -n k8s.io images ls -q); printf '%s\\n' \"$MAREA_IMAGES\"; }}\n\
+        "{{\n# A step that is not done is an answer, not the end.\nset +e\n{TURN}\n\
+         export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
+         MAREA_IMAGES=$(ctr -n k8s.io images ls -q 2>/dev/null)\n\
          marea_step() {{ # KEY MARKER DIGEST ONCE CHECK\n\
          \x20 if [ \"$4\" = 0 ] && [ \"$(cat \"$2\" 2>/dev/null)\" != \"$3\" ]; then echo \"todo $1\"; return; fi\n\
          \x20 # Not in an `if`: bash switches -e off in there, and only the last line would count.\n\
@@ -105,8 +107,58 @@ pub fn survey(steps: &[PlannedStep]) -> String {
             quote(&check)
         ));
     }
-    text.push_str("exit 0\n} </dev/null\n");
+    text.push_str("echo end\nexit 0\n} </dev/null\n");
     text
+}
+
+/// Undoes one recipe: its own script, then its files and links.
+pub(in crate::bootstrap) fn undo(script: &str, paths: &[String]) -> String {
+    let paths: Vec<String> = paths.iter().map(|p| quote(p)).collect();
+    let files = if paths.is_empty() { String::new() } else { format!("rm -f {}\n", paths.join(" ")) };
+    // What is not there any more must not keep the rest from going.
+    format!("(\n{script}\n) || true\n{files}")
+}
+
+/// Takes a machine out of the cluster for good: what each recipe undoes, then what is Marea's own.
+pub(in crate::bootstrap) fn removal<'a>(undone: impl Iterator<Item = &'a str>) -> String {
+    let body: String = undone.collect();
+    format!(
+        "{{\n# What is gone already is no failure.\nset +e\n{TURN}\n\
+         export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
+         systemctl disable -q --now marea\n\
+         rm -rf /etc/systemd/system/marea.service /usr/local/bin/marea /usr/local/lib/marea\n{body}\
+         systemctl daemon-reload\nrm -rf /etc/marea/marea.toml /var/lib/marea /run/marea-secret /run/marea-step.lock\nrmdir --ignore-fail-on-non-empty /etc/marea\nexit 0\n}} </dev/null 2>&1\n"
+    )
+}
+
+/// Asks a machine, before anything is changed on it, whether it is free or this cluster's already: it prints
+/// `used REASON` when it is neither. A free machine is marked with `owner`, so that no other cluster takes it.
+pub(in crate::bootstrap) fn claim(owner: &str) -> String {
+    format!(
+        r#"{{
+set +e
+owner=$(cat {OWNER} 2>/dev/null)
+if [ "$owner" = {owner} ]; then exit 0; fi
+if [ -n "$owner" ]; then echo "used it belongs to another cluster of Marea (if that one is gone: rm {OWNER} there)"; exit 0; fi
+# Made by a Marea that left no such mark.
+if [ ! -d {DONE_FOLDER} ]; then
+  for service in kubelet containerd docker k3s k3s-agent rke2-server rke2-agent crio snap.microk8s.daemon-kubelite; do
+    systemctl is-active -q $service 2>/dev/null && echo "used the service $service runs on it"
+  done
+  for file in admin.conf kubelet.conf; do
+    [ -e /etc/kubernetes/$file ] && echo "used it has /etc/kubernetes/$file: it is a node of another cluster, or was"
+  done
+  for port in 6443 10250 2379; do
+    ss -Hltn "sport = :$port" 2>/dev/null | grep -q . && echo "used something listens on port $port"
+  done
+fi > /run/marea-used
+cat /run/marea-used
+if [ ! -s /run/marea-used ]; then mkdir -p /var/lib/marea && echo {owner} > {OWNER}.new && mv {OWNER}.new {OWNER}; fi
+rm -f /run/marea-used
+exit 0
+}} </dev/null
+"#
+    )
 }
 
 fn marker(key: &str) -> String {

@@ -18,6 +18,7 @@ const PACKAGES: [&str; 23] = [
     "systemd",
     "systemd-sysv",
     "dbus",
+    "sudo",
     "openssh-server",
     "iproute2",
     "iputils-ping",
