@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn an_image_is_found_however_long_the_list_is() {
         let check = imported("image-0");
-        let text = format!("set -euo pipefail\nmarea_images() {{ printf '%s\\n' image-{{0..20000}}; }}\n{check}");
+        let text = format!("set -euo pipefail\nMAREA_IMAGES=$(printf '%s\\n' image-{{0..20000}})\n{check}");
         let status = std::process::Command::new("bash").args(["-c", &text]).status().unwrap();
         assert!(status.success(), "{status}");
     }
