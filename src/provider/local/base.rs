@@ -14,7 +14,7 @@ use super::{lock, tool};
 const SUITE: &str = "bookworm";
 
 /// What a machine needs to boot, to be reached, and to become a node. Everything newer comes from recipes.
-const PACKAGES: [&str; 23] = [
+const PACKAGES: [&str; 24] = [
     "systemd",
     "systemd-sysv",
     "dbus",
