@@ -11,7 +11,6 @@ use crate::model::pod::{Pod, PodId};
 use crate::model::queue::Backlog;
 
 /// Something that happened.
-#[expect(clippy::large_enum_variant, reason = "most events are pods, and each is moved but a few times")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
@@ -200,16 +199,18 @@ pub enum What {
 }
 
 mod atlas;
+pub mod energy;
 mod fold;
 mod life;
-mod pack;
 pub mod policy;
 pub mod promise;
 pub mod record;
 mod scale_down;
 mod scale_up;
+pub mod solve;
 pub mod state;
 pub mod step;
+mod survey;
 mod view;
 pub mod why;
 

@@ -11,6 +11,8 @@ pub mod requests;
 pub mod tell;
 pub mod watch;
 
+/// The annotation on a Job's pods that says how many of them are placed together, all or none.
+pub const ALL_OR_NONE: &str = "marea.dev/all-or-none";
 /// The annotation that marks a cordon as ours: only a node that carries it is ever uncordoned by Marea.
 pub const CORDONED: &str = "marea.dev/cordoned";
 

@@ -12,6 +12,9 @@ use crate::model::fact::NodeDrivers;
 use crate::model::machine::{Off, Role};
 use crate::model::node::Node;
 
+/// So many boots of a machine are remembered.
+const REMEMBERED: usize = 16;
+
 /// What a machine's life is judged by.
 struct Sight<'a> {
     policy: &'a Policy,
@@ -104,6 +107,7 @@ fn stay_off(tracked: &mut Tracked, sight: &Sight<'_>, came_up: bool, rest_until:
 fn boot(tracked: &mut Tracked, sight: &Sight<'_>, came_up: bool, late: bool) {
     let cycling = tracked.in_flight.as_ref().is_some_and(|flight| flight.what == What::PowerCycle);
     if came_up && sight.nodes_fresh && !cycling {
+        learn(tracked, sight.now);
         tracked.failures = 0;
         tracked.trouble = None;
         tracked.record.came_up(sight.node.and_then(|node| node.boot_id.as_ref()));
@@ -112,6 +116,8 @@ fn boot(tracked: &mut Tracked, sight: &Sight<'_>, came_up: bool, late: bool) {
     } else if late && sight.fresh && managed(tracked) && tracked.in_flight.is_none() && sight.load.staying == 0 {
         let cause = "its node was not Ready in time after its power on";
         match tracked.record.cycle {
+            // One that is asked off need not come up: its power goes, and is not given back.
+            None | Some(Cycle::Due) if tracked.wish == Some(Wish::Off) => give_up(tracked, sight, cause),
             None if sight.policy.power_cycle && !tracked.must_observe => {
                 tracked.record.cycle = Some(Cycle::Due);
                 cause.clone_into(&mut tracked.reason);
@@ -128,6 +134,15 @@ fn boot(tracked: &mut Tracked, sight: &Sight<'_>, came_up: bool, late: bool) {
         && tracked.in_flight.is_none()
     {
         tracked.enter(Phase::Off, sight.now, "it was disabled before its power on");
+    }
+}
+
+/// Remembers how long its boot took.
+fn learn(tracked: &mut Tracked, now: Timestamp) {
+    if let Some(began) = tracked.boot_began.take() {
+        tracked.boots_ms.push(now.as_millisecond().saturating_sub(began.as_millisecond()).max(0));
+        let old = tracked.boots_ms.len().saturating_sub(REMEMBERED);
+        tracked.boots_ms.drain(..old);
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::energy::Energy;
 use crate::schedule::{Window, WindowError};
 
 /// How the decision core is to behave.
@@ -45,6 +46,14 @@ pub struct Policy {
     pub tell_after: u32,
     /// Machines that a person switches, and nobody else.
     pub by_hand: BTreeSet<String>,
+    /// The most machines that begin to boot within a minute; none means no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_boots_per_minute: Option<u32>,
+    /// Pods of a lower priority than this are expendable: no machine is powered on for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expendable_below: Option<i32>,
+    /// What machines draw and what waiting is worth.
+    pub energy: Energy,
     /// Bounds of each pool, by name. A pool that is not here has a minimum of 0 and no maximum.
     pub pools: BTreeMap<String, Bounds>,
     /// Windows of time in which a pool's minimum is raised.
@@ -180,6 +189,9 @@ impl Default for Policy {
             power_cycle: true,
             tell_after: 3,
             by_hand: BTreeSet::new(),
+            max_boots_per_minute: None,
+            expendable_below: None,
+            energy: Energy::default(),
             pools: BTreeMap::new(),
             schedule: Vec::new(),
             queues: BTreeSet::new(),

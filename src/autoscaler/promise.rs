@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::pack::{cost, size};
+use super::energy::dear;
 use super::scale_down::is_young;
-use super::scale_up::{boots, can_turn_back, in_order, place, ready_places};
+use super::scale_up::{boots, can_turn_back, doubted, ready_places};
+use super::solve::order::{size, sort};
 use super::state::{Phase, State, Tracked, is_live};
 use super::view::View;
 use crate::model::pod::{Phase as PodPhase, Pod, PodId};
@@ -153,6 +154,8 @@ pub(super) fn promised(queue: &str, backlog: &Backlog, number: u64) -> Pod {
 pub(super) struct Settled {
     /// Why machines are kept, by name: those with a place that a promised pod needs.
     pub(super) kept: BTreeMap<String, String>,
+    /// Those that have a place on what is on or coming, each with its node.
+    pub(super) placed: Vec<(Pod, String)>,
     /// Those that have no place on what is on or coming, and may wake a machine.
     pub(super) left: Vec<Pod>,
     /// Those likewise whose queue has been lost since: they wake nothing.
@@ -172,14 +175,18 @@ pub(super) fn settle(state: &State, view: &View, now: Timestamp) -> Settled {
     };
     coming.extend(future(&|tracked| boots(tracked, now)));
     coming.extend(future(&|tracked| tracked.phase == Phase::Uncordoning));
-    let mut there = in_order(state);
+    let mut there = sort(state.demand().collect(), |pod: &&Pod| pod);
     there.extend(state.pods.values().filter(|pod| !pod.unschedulable && is_young(pod, now)));
     let rest = place(state, now, there, &mut ready, |_, _| {});
     place(state, now, rest, &mut coming, |_, _| {});
     // What is busy stays on anyway; of the rest the dearest go off first.
-    ready.sort_by_key(|place| (view.load(place.name).work.is_empty(), cost(place), place.name));
+    ready.sort_by_key(|place| (view.load(place.name).work.is_empty(), dear(place.shape), place.name));
     let mut kept: BTreeMap<String, Vec<PodId>> = BTreeMap::new();
-    let mut keep = |pod: &Pod, name: &str| kept.entry(name.to_owned()).or_default().push(pod.id.clone());
+    let mut placed = Vec::new();
+    let mut keep = |pod: &Pod, name: &str| {
+        placed.push((pod.clone(), name.to_owned()));
+        kept.entry(name.to_owned()).or_default().push(pod.id.clone());
+    };
     let rest = place(state, now, promised.iter().collect(), &mut ready, &mut keep);
     let rest = place(state, now, rest, &mut coming, &mut keep);
     let lost: BTreeSet<String> = state
@@ -190,10 +197,35 @@ pub(super) fn settle(state: &State, view: &View, now: Timestamp) -> Settled {
         .collect();
     let (frozen, left) = rest.into_iter().cloned().partition(|pod| lost.contains(&pod.id.namespace));
     Settled {
+        placed,
         left,
         frozen,
         kept: kept.into_iter().filter_map(|(name, ids)| Some((name, sentence(ids.iter())?))).collect(),
     }
+}
+
+/// Gives each pod the first place that it fits; answers with those that got none.
+fn place<'a>(
+    state: &State,
+    now: Timestamp,
+    pods: Vec<&'a Pod>,
+    places: &mut [Place<'_>],
+    mut note: impl FnMut(&Pod, &str),
+) -> Vec<&'a Pod> {
+    let mut left = Vec::new();
+    for pod in pods {
+        let fits = |place: &&mut Place<'_>| {
+            first_failing_filter(pod, place).is_none() && !doubted(state, &pod.id, place.name, now)
+        };
+        match places.iter_mut().find(fits) {
+            Some(place) => {
+                place.take(pod);
+                note(pod, place.name);
+            }
+            None => left.push(pod),
+        }
+    }
+    left
 }
 
 /// The machines on their way off that promised pods need, each with the reason to keep it. They are on: that

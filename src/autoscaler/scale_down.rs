@@ -3,12 +3,12 @@
 
 use jiff::Timestamp;
 
-use super::pack::cost;
-use super::scale_up::{counts, doubted};
-use super::state::{Phase, State, Tracked, Wish, after, is_demand};
+use super::energy::price;
+use super::scale_up::counts;
+use super::state::{Phase, State, Tracked, Wish, after};
+use super::survey::Judge;
 use super::view::View;
 use crate::model::pod::{Owner, Phase as PodPhase, Pod};
-use crate::scheduling::{Place, first_failing_filter};
 
 /// A pod this young that the scheduler has not judged yet may be about to be bound.
 pub(super) const YOUNG_MS: i64 = 30_000;
@@ -34,11 +34,12 @@ pub(super) fn decide(state: &mut State, view: &View, now: Timestamp) {
         return;
     }
     let mut going: Vec<(bool, u64, Timestamp, String)> = Vec::new();
+    let judge = Judge::new(state, view, now);
     for (name, tracked) in &state.machines {
         if let Phase::On { idle_since, .. } = tracked.phase
-            && stays(state, view, tracked, now).is_none()
+            && stays(state, &judge, tracked, now).is_none()
         {
-            let dear = u64::MAX - cost(&Place::empty(name, &tracked.machine.shape));
+            let dear = u64::MAX - price(&state.policy, tracked).cost;
             going.push((tracked.wish.is_none(), dear, idle_since.unwrap_or(now), name.clone()));
         }
     }
@@ -46,7 +47,7 @@ pub(super) fn decide(state: &mut State, view: &View, now: Timestamp) {
     going.sort();
     for (_, _, _, name) in going {
         // Asked again: the one before may have been the last that the pool could spare.
-        let spare = state.machines.get(&name).is_some_and(|tracked| stays(state, view, tracked, now).is_none());
+        let spare = state.machines.get(&name).is_some_and(|tracked| spares(state, tracked, now));
         if let (true, Some(tracked)) = (spare, state.machines.get_mut(&name)) {
             let reason = if tracked.wish == Some(Wish::Off) {
                 "a person asked for it to be off".to_owned()
@@ -59,7 +60,7 @@ pub(super) fn decide(state: &mut State, view: &View, now: Timestamp) {
 }
 
 /// Why this machine does not begin to go off, or `None` when it does. Asks for fresh lists.
-pub(super) fn stays(state: &State, view: &View, tracked: &Tracked, now: Timestamp) -> Option<Stays> {
+pub(super) fn stays(state: &State, judge: &Judge<'_>, tracked: &Tracked, now: Timestamp) -> Option<Stays> {
     let Phase::On { idle_since, unready_since: None } = tracked.phase else { return Some(Stays::NotIdle) };
     let asked = tracked.wish == Some(Wish::Off);
     let mine = tracked.is_ours() || (asked && tracked.machine.role == crate::model::machine::Role::Worker);
@@ -77,21 +78,19 @@ pub(super) fn stays(state: &State, view: &View, tracked: &Tracked, now: Timestam
         if now < until {
             return Some(Stays::Until(until));
         }
-        let place = view.place(name, &tracked.machine.shape, false);
-        let wants = |pod: &&Pod| {
-            (is_demand(pod) || is_young(pod, now))
-                && first_failing_filter(pod, &place).is_none()
-                && !doubted(state, &pod.id, name, now)
-        };
-        if let Some(pod) = state.pods.values().find(wants) {
+        if let Some(pod) = judge.wanted(name) {
             return Some(Stays::Wanted(pod.id.to_string()));
         }
     }
+    (!spares(state, tracked, now)).then(|| Stays::Minimum(state.minimum(&tracked.machine.pool)))
+}
+
+/// True when its pool can do without it.
+fn spares(state: &State, tracked: &Tracked, now: Timestamp) -> bool {
     let pool = &tracked.machine.pool;
-    let minimum = state.minimum(pool);
     let up = state.machines.values().filter(|other| other.machine.pool == *pool && counts(other, now)).count();
     // A machine that is disabled is no longer its pool's to count on.
-    (!tracked.disabled && up <= minimum as usize).then_some(Stays::Minimum(minimum))
+    tracked.disabled || up > state.minimum(pool) as usize
 }
 
 /// True for a pod that has just been made and that the scheduler has not judged.

@@ -6,15 +6,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::atlas::Atlas;
+use super::energy;
 use super::life::abort;
-use super::pack::{Candidate, Limits, choose, cost, size};
 use super::policy::Policy;
 use super::promise;
+use super::solve::compile::{Compiled, Found, Most, Offer, Question, Waiter};
+use super::solve::sites::{Sites, Standing};
+use super::solve::{self, order};
 use super::state::{Batch, Phase, State, Tracked, Wish, after, is_demand};
+use super::survey::{self, Judge};
 use super::view::View;
 use crate::model::machine::Role;
 use crate::model::pod::{Pod, PodId};
 use crate::scheduling::{Place, first_failing_filter, first_failing_volume};
+
+/// The time that a rate is counted over.
+pub(super) const MINUTE_MS: i64 = 60_000;
 
 /// Decides what is powered on or kept.
 pub(super) fn decide(state: &mut State, view: &View, now: Timestamp) {
@@ -79,6 +87,8 @@ fn grant_wishes(state: &mut State, now: Timestamp) {
 }
 
 fn power_on(tracked: &mut Tracked, policy: &Policy, now: Timestamp, reason: String) {
+    tracked.boot_began = Some(now);
+    tracked.wear = tracked.wear.saturating_add(1);
     tracked.enter(Phase::PoweringOn { issued: false, deadline: after(now, policy.boot_timeout_ms) }, now, reason);
 }
 
@@ -91,6 +101,8 @@ fn gather(state: &mut State, now: Timestamp) {
         state.batch = Some(Batch { first, last: now });
     }
     state.doubts.retain(|id, _| demand.contains(id));
+    state.meant.retain(|id, _| demand.contains(id));
+    state.recent_boots.retain(|at| now < after(*at, MINUTE_MS));
     if demand.is_empty() || state.batch.is_some_and(|batch| now >= due(&state.policy, batch)) {
         state.batch = None;
     }
@@ -100,13 +112,6 @@ fn gather(state: &mut State, now: Timestamp) {
 /// When a batch has gathered long enough.
 pub(super) fn due(policy: &Policy, batch: Batch) -> Timestamp {
     after(batch.last, policy.batch_idle_ms).min(after(batch.first, policy.batch_max_ms))
-}
-
-/// The waiting pods in the order that they are given places: by priority, big ones first, then by age.
-pub(super) fn in_order(state: &State) -> Vec<&Pod> {
-    let mut pods: Vec<&Pod> = state.pods.values().filter(|pod| is_demand(pod)).collect();
-    pods.sort_by(|a, b| (b.priority, size(b), a.created, &a.id).cmp(&(a.priority, size(a), b.created, &b.id)));
-    pods
 }
 
 /// For how many times the doubt's own length a pod that was refused is not tried on the same node again.
@@ -141,28 +146,11 @@ pub(super) fn forget_young_doubts(state: &mut State, now: Timestamp) {
     doubts.retain(|_, nodes| !nodes.is_empty());
 }
 
-/// Gives each pod the first place that it fits; answers with those that got none.
-pub(super) fn place<'a>(
-    state: &State,
-    now: Timestamp,
-    pods: Vec<&'a Pod>,
-    places: &mut [Place<'_>],
-    mut note: impl FnMut(&Pod, &str),
-) -> Vec<&'a Pod> {
-    let mut left = Vec::new();
-    for pod in pods {
-        let fits = |place: &&mut Place<'_>| {
-            first_failing_filter(pod, place).is_none() && !doubted(state, &pod.id, place.name, now)
-        };
-        match places.iter_mut().find(fits) {
-            Some(place) => {
-                place.take(pod);
-                note(pod, place.name);
-            }
-            None => left.push(pod),
-        }
-    }
-    left
+/// The sites whose refusal of this pod is believed.
+pub(super) fn doubted_at(state: &State, pod: &PodId, sites: &Sites, now: Timestamp) -> Vec<usize> {
+    let Some(nodes) = state.doubts.get(pod) else { return Vec::new() };
+    let believed = nodes.iter().filter(|(_, since)| is_ripe(&state.policy, **since, now));
+    believed.filter_map(|(node, _)| sites.find(node)).collect()
 }
 
 /// The nodes that are Ready and take pods.
@@ -215,11 +203,12 @@ pub(super) fn is_candidate(tracked: &Tracked) -> bool {
 /// does not wait for the batch, for the power may be gone by then.
 fn turn_back(state: &mut State, view: &View, now: Timestamp) {
     let mut kept: Vec<(String, PodId)> = Vec::new();
-    for (name, tracked) in state.machines.iter().filter(|(_, tracked)| can_turn_back(tracked)) {
-        let place = view.place(name, &tracked.machine.shape, false);
-        let fits = |pod: &&Pod| first_failing_filter(pod, &place).is_none() && !doubted(state, &pod.id, name, now);
-        if let Some(pod) = state.demand().find(fits) {
-            kept.push((name.clone(), pod.id.clone()));
+    {
+        let judge = Judge::new(state, view, now);
+        for (name, _) in state.machines.iter().filter(|(_, tracked)| can_turn_back(tracked)) {
+            if let Some(pod) = judge.wanted(name).filter(|pod| is_demand(pod)) {
+                kept.push((name.clone(), pod.id.clone()));
+            }
         }
     }
     for (name, pod) in kept {
@@ -234,89 +223,171 @@ fn turn_back(state: &mut State, view: &View, now: Timestamp) {
     }
 }
 
+/// What is decided for the pods that wait.
+#[derive(Debug, Default)]
+struct Decision {
+    /// Pods that fit a Ready node: the scheduler will place them.
+    beside: Vec<(PodId, String)>,
+    /// Pods that a machine is on its way for.
+    meant: BTreeMap<PodId, String>,
+    /// Machines to power on, each with its reason.
+    wake: Vec<(String, String)>,
+}
+
 fn meet_demand(state: &mut State, view: &View, now: Timestamp) {
-    let mut beside: Vec<(PodId, String)> = Vec::new();
-    let chosen = {
-        let state = &*state;
-        let mut ready = ready_places(state, view);
-        let left =
-            place(state, now, in_order(state), &mut ready, |pod, node| beside.push((pod.id.clone(), node.to_owned())));
-        let future = |wanted: &dyn Fn(&Tracked) -> bool| -> Vec<Place<'_>> {
-            state
-                .machines
-                .values()
-                .filter(|tracked| wanted(tracked))
-                .map(|tracked| view.future(state, tracked))
-                .collect()
-        };
-        let mut booting = future(&|tracked| boots(tracked, now));
-        let left = place(state, now, left, &mut booting, |_, _| {});
-        let mut coming = future(&|tracked| tracked.phase == Phase::Uncordoning);
-        let mut left = place(state, now, left, &mut coming, |_, _| {});
-        let promised = promise::settle(state, view, now).left;
-        left.extend(&promised);
-        wake(state, view, now, &left)
-    };
+    let decision = decide_for_demand(state, view, now);
     // A doubt grows only while the pod has a place there without a break.
     let before = state.doubts.clone();
     forget_young_doubts(state, now);
-    for (pod, node) in beside {
+    for (pod, node) in decision.beside {
         let since = before.get(&pod).and_then(|nodes| nodes.get(&node)).copied();
         // One that was believed for its time begins anew.
         let since = since.filter(|since| now < after(*since, state.policy.doubt_ms)).unwrap_or(now);
         state.doubts.entry(pod).or_default().insert(node, since);
     }
-    let State { machines, policy, .. } = state;
-    for (name, reason) in chosen {
+    state.meant = decision.meant;
+    let State { machines, policy, recent_boots, .. } = state;
+    for (name, reason) in decision.wake {
         if let Some(tracked) = machines.get_mut(&name) {
             power_on(tracked, policy, now, reason);
+            recent_boots.push(now);
         }
     }
 }
 
-/// The off machines to power on for these pods, each with its reason.
-fn wake(state: &State, view: &View, now: Timestamp, left: &[&Pod]) -> Vec<(String, String)> {
-    let candidates: Vec<Candidate<'_>> = state
-        .machines
-        .values()
-        .filter(|tracked| is_candidate(tracked))
-        .map(|tracked| Candidate {
-            place: view.future(state, tracked),
-            pool: &tracked.machine.pool,
-            shaky: tracked.failures > 0,
-        })
-        .collect();
-    // A pod that fits no machine even alone, or that the scheduler refused on each, is named by `why` and
-    // left out here: it must not hold up another.
-    let fits = |pod: &&Pod| {
-        candidates
-            .iter()
-            .any(|one| first_failing_filter(pod, &one.place).is_none() && !doubted(state, &pod.id, one.place.name, now))
+fn decide_for_demand(state: &State, view: &View, now: Timestamp) -> Decision {
+    let sites = survey::sites(state, view, now);
+    let cutoff = state.policy.expendable_below;
+    let groups = groups(state);
+    let whole = |pod: &&Pod| pod.group.as_ref().is_none_or(|group| groups.contains(&group.name.as_str()));
+    let demand = state.demand().filter(|pod| cutoff.is_none_or(|cutoff| pod.priority >= cutoff)).filter(whole);
+    let waiter = |pod| {
+        let refused = doubted_at(state, pod, &sites, now);
+        (refused, state.meant.get(pod).and_then(|name| sites.find(name)))
     };
-    let pods: Vec<&Pod> = left.iter().copied().filter(fits).collect();
-    if pods.is_empty() {
-        return Vec::new();
-    }
-    let limits = limits(state, now);
-    let reason = |one: &Candidate<'_>| {
-        let (promised, served): (Vec<&Pod>, Vec<&Pod>) = pods
-            .iter()
-            .copied()
-            .filter(|pod| first_failing_filter(pod, &one.place).is_none())
-            .partition(|pod| promise::is_promised(&pod.id));
-        if let (true, Some(reason)) = (served.is_empty(), promise::sentence(promised.iter().map(|pod| &pod.id))) {
-            return reason;
+    // What queues promise comes behind what is there.
+    let promised = promise::settle(state, view, now);
+    let has_place = promised.placed.iter().map(|(pod, name)| Waiter {
+        meant: sites.find(name),
+        nominated: true,
+        ..Waiter::of(pod)
+    });
+    let waiting: Vec<Waiter<'_>> = order::sort(demand.collect(), |pod: &&Pod| pod)
+        .into_iter()
+        .chain(&promised.left)
+        .map(|pod| {
+            let (refused, meant) = waiter(&pod.id);
+            let nominated = pod.nominated.as_deref().and_then(|name| sites.find(name));
+            let nominated = nominated.filter(|site| !refused.contains(site));
+            let coming = meant.filter(|site| sites.site(*site).standing == Standing::Coming);
+            Waiter {
+                wait: energy::waiting(&state.policy, pod),
+                refused,
+                meant: nominated.or(coming),
+                nominated: nominated.is_some(),
+                group: pod.group.as_ref().map(|group| &group.name[..]),
+                ..Waiter::of(pod)
+            }
+        })
+        .chain(has_place)
+        .collect();
+    let bound = survey::bound(state, &sites, &waiting);
+    let mut question = Question { waiting, bound, most: most(state, now), offers: offers(state, &sites, false) };
+    let mut found = answer(&question, &sites, state);
+    if !found.missed.is_empty() {
+        // Those that failed lately only where they are needed.
+        let shaky = offers(state, &sites, true);
+        if shaky.len() > question.offers.len() {
+            question.offers = shaky;
+            let with = answer(&question, &sites, state);
+            if with.missed.len() < found.missed.len() {
+                found = with;
+            }
         }
-        match &served[..] {
-            [] => format!("{} pods wait for a place", pods.len()),
+    }
+    words(state, view, &question, &sites, &found)
+}
+
+/// The groups all of whose pods have been made.
+fn groups(state: &State) -> BTreeSet<&str> {
+    let mut known: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
+    for group in state.demand().filter_map(|pod| pod.group.as_ref()) {
+        known.insert(&group.name, (0, group.size));
+    }
+    if !known.is_empty() {
+        for group in state.pods.values().filter(|pod| !pod.deleting).filter_map(|pod| pod.group.as_ref()) {
+            if let Some((count, _)) = known.get_mut(group.name.as_str()) {
+                *count += 1;
+            }
+        }
+    }
+    known.into_iter().filter(|(_, (count, size))| count >= size).map(|(name, _)| name).collect()
+}
+
+fn answer(question: &Question<'_>, sites: &Sites, state: &State) -> Found {
+    let compiled = Compiled::of(question, sites, &state.facts);
+    let answer = solve::solve(&compiled.problem);
+    compiled.words(answer)
+}
+
+fn words(state: &State, view: &View, question: &Question<'_>, sites: &Sites, found: &Found) -> Decision {
+    let mut decision = Decision::default();
+    let mut served: BTreeMap<usize, Vec<&Pod>> = BTreeMap::new();
+    for (pod, site) in &found.places {
+        let (pod, name) = (question.waiting[*pod].pod, sites.name(*site).to_owned());
+        match sites.site(*site).standing {
+            Standing::Off => served.entry(*site).or_default().push(pod),
+            // No scheduler can refuse a pod that is not there yet.
+            _ if promise::is_promised(&pod.id) && sites.site(*site).standing == Standing::Ready => {}
+            Standing::Ready | Standing::Present | Standing::Absent => decision.beside.push((pod.id.clone(), name)),
+            Standing::Coming => drop(decision.meant.insert(pod.id.clone(), name)),
+        }
+    }
+    // The scheduler's own filters have the last word: all of them where volumes are in play, which the solver
+    // does not count.
+    let mounts = |pod: &Pod| !(pod.claims.is_empty() && pod.disks.is_empty());
+    let mut atlas = served.values().flatten().any(|pod| mounts(pod)).then(|| Atlas::of(state, view));
+    for site in &found.wake {
+        let name = sites.name(*site);
+        let Some(tracked) = state.machines.get(name) else { continue };
+        let place = view.future(state, tracked);
+        let mut pods = served.remove(site).unwrap_or_default();
+        pods.retain(|pod| {
+            let all = atlas.as_mut().filter(|_| mounts(pod)).and_then(|atlas| atlas.misfit(pod, name));
+            all.is_none() && first_failing_filter(pod, &place).is_none()
+        });
+        let (promised, there): (Vec<&Pod>, Vec<&Pod>) = pods.iter().partition(|pod| promise::is_promised(&pod.id));
+        let promise = promise::sentence(promised.iter().map(|pod| &pod.id));
+        let reason = match &there[..] {
+            [] => match promise {
+                None => continue,
+                Some(promise) => promise,
+            },
             [only] => format!("pod {} waits for a place", only.id),
             [first, rest @ ..] => format!("pod {} and {} more wait for a place", first.id, rest.len()),
-        }
+        };
+        decision.meant.extend(pods.iter().map(|pod| (pod.id.clone(), name.to_owned())));
+        decision.wake.push((name.to_owned(), reason));
+    }
+    decision
+}
+
+fn offers<'a>(state: &'a State, sites: &Sites, shaky: bool) -> Vec<Offer<'a>> {
+    let mine = state.machines.values().filter(|tracked| is_candidate(tracked) && (shaky || tracked.failures == 0));
+    let offer = |tracked: &'a Tracked| {
+        let price = energy::price(&state.policy, tracked);
+        Some(Offer {
+            site: sites.find(&tracked.machine.name)?,
+            pool: &tracked.machine.pool,
+            rack: energy::rack(&state.policy, tracked),
+            cost: price.cost,
+            per_milli: price.per_milli,
+            boot: price.boot,
+            draws: price.full,
+            wear: tracked.wear,
+        })
     };
-    choose(&pods, &candidates, &limits, |pod, name| doubted(state, &pod.id, name, now))
-        .into_iter()
-        .map(|index| (candidates[index].place.name.to_owned(), reason(&candidates[index])))
-        .collect()
+    mine.filter_map(offer).collect()
 }
 
 /// True for a machine that is on, or may be.
@@ -324,18 +395,40 @@ fn draws_power(tracked: &Tracked) -> bool {
     !matches!(tracked.phase, Phase::Off | Phase::Failed { .. } | Phase::DeletingNode { .. })
 }
 
-fn limits(state: &State, now: Timestamp) -> Limits {
+/// What may be powered on at most.
+fn most(state: &State, now: Timestamp) -> Most<'_> {
+    let policy = &state.policy;
     let workers = || state.machines.values().filter(|tracked| tracked.machine.role == Role::Worker);
     let booting = workers().filter(|tracked| boots(tracked, now)).count();
-    let total = state.policy.max_booting.map(|most| (most as usize).saturating_sub(booting));
+    let at_once = policy.max_booting.map(|most| (most as usize).saturating_sub(booting));
+    let lately = state.recent_boots.iter().filter(|at| now < after(**at, MINUTE_MS)).count();
+    let a_minute = policy.max_boots_per_minute.map(|most| (most as usize).saturating_sub(lately));
     let mut pools = BTreeMap::new();
-    for (pool, bounds) in &state.policy.pools {
+    for (pool, bounds) in &policy.pools {
         if let Some(max) = bounds.max {
             let on = workers().filter(|tracked| tracked.machine.pool == *pool && draws_power(tracked)).count();
-            pools.insert(pool.clone(), (max as usize).saturating_sub(on));
+            pools.insert(pool.as_str(), (max as usize).saturating_sub(on));
         }
     }
-    Limits { total, pools }
+    let (mut all, mut by_rack) = (0u64, BTreeMap::new());
+    if policy.energy.max_watts.is_some() || !policy.energy.racks.is_empty() {
+        for tracked in state.machines.values().filter(|tracked| draws_power(tracked)) {
+            let full = energy::price(policy, tracked).full;
+            all = all.saturating_add(full);
+            if let Some(rack) = energy::rack(policy, tracked) {
+                let sum: &mut u64 = by_rack.entry(rack).or_default();
+                *sum = sum.saturating_add(full);
+            }
+        }
+    }
+    let left = |most: u32, now: u64| (u64::from(most) * 1000).saturating_sub(now);
+    let rack = |(rack, most): (&'_ String, &u32)| left(*most, by_rack.get(rack.as_str()).copied().unwrap_or_default());
+    Most {
+        total: at_once.into_iter().chain(a_minute).min(),
+        pools,
+        draws: policy.energy.max_watts.map(|most| left(most, all)),
+        racks: policy.energy.racks.iter().map(|(name, most)| (name.as_str(), rack((name, most)))).collect(),
+    }
 }
 
 /// True for a machine that counts toward its pool's minimum: it is on and Ready, or soon will be.
@@ -368,19 +461,36 @@ fn hold_minimums(state: &mut State, now: Timestamp) {
                 missing -= 1;
             }
         }
-        let limits = limits(state, now);
-        let room = limits.pools.get(&pool).copied().unwrap_or(usize::MAX).min(limits.total.unwrap_or(usize::MAX));
-        let mut off: Vec<(u32, u64, String)> = state
+        let most = most(state, now);
+        let room = most.pools.get(pool.as_str()).copied().unwrap_or(usize::MAX).min(most.total.unwrap_or(usize::MAX));
+        let (mut draws, mut racks) = (most.draws, most.racks);
+        let mut off: Vec<(u32, u64, u32, String)> = state
             .machines
             .iter()
             .filter(|(_, tracked)| mine(tracked) && is_candidate(tracked))
-            .map(|(name, tracked)| (tracked.failures, cost(&Place::empty(name, &tracked.machine.shape)), name.clone()))
+            .map(|(name, tracked)| {
+                (tracked.failures, energy::price(&state.policy, tracked).cost, tracked.wear, name.clone())
+            })
             .collect();
         off.sort();
-        let State { machines, policy, .. } = &mut *state;
-        for (_, _, name) in off.into_iter().take(missing.min(room)) {
+        let mut chosen: Vec<String> = Vec::new();
+        for (_, _, _, name) in off {
+            let Some(tracked) = state.machines.get(&name).filter(|_| chosen.len() < missing.min(room)) else { break };
+            let full = energy::price(&state.policy, tracked).full;
+            let rack = energy::rack(&state.policy, tracked).and_then(|rack| racks.get_mut(rack));
+            if draws.is_none_or(|draws| full <= draws) && rack.as_ref().is_none_or(|left| full <= **left) {
+                draws = draws.map(|draws| draws - full);
+                if let Some(left) = rack {
+                    *left -= full;
+                }
+                chosen.push(name);
+            }
+        }
+        let State { machines, policy, recent_boots, .. } = &mut *state;
+        for name in chosen {
             if let Some(tracked) = machines.get_mut(&name) {
                 power_on(tracked, policy, now, format!("pool {pool} keeps {minimum} on"));
+                recent_boots.push(now);
             }
         }
     }

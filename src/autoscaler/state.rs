@@ -44,6 +44,12 @@ pub struct State {
     pub waiting: BTreeSet<PodId>,
     /// Since when a waiting pod should fit a Ready node, by pod and node: the scheduler is given a time, then believed.
     pub doubts: BTreeMap<PodId, BTreeMap<String, Timestamp>>,
+    /// The machines that are on their way for waiting pods, by pod.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub meant: BTreeMap<PodId, String>,
+    /// When machines were powered on in the last minute.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recent_boots: Vec<Timestamp>,
     /// One pod of each DaemonSet seen, by namespace and name: what a machine will carry before any work.
     pub daemon_sets: BTreeMap<String, Pod>,
     /// The minimum of each pool now, windows counted.
@@ -92,6 +98,15 @@ pub struct Tracked {
     pub errors: u32,
     /// No action before this time.
     pub not_before: Option<Timestamp>,
+    /// When the boot that is under way was decided.
+    #[serde(default)]
+    pub boot_began: Option<Timestamp>,
+    /// How long its last boots took, in milliseconds, from the decision until its node was Ready.
+    #[serde(default)]
+    pub boots_ms: Vec<i64>,
+    /// How often it was powered on.
+    #[serde(default)]
+    pub wear: u32,
     /// Why it is in its phase, for people and for its actions.
     pub reason: String,
     /// What last went wrong, for people.
@@ -216,6 +231,9 @@ impl Tracked {
             failures: 0,
             errors: 0,
             not_before: None,
+            boot_began: None,
+            boots_ms: Vec::new(),
+            wear: 0,
             reason: "not seen yet".to_owned(),
             trouble: None,
             record: Record::default(),
@@ -241,6 +259,7 @@ impl Tracked {
         if self.failures >= policy.tell_after {
             self.record.climb(Rung::Person, now);
         }
+        self.boot_began = None;
         after(now, doubled(policy.backoff_base_ms, self.failures, policy.backoff_max_ms))
     }
 

@@ -47,6 +47,9 @@ pub fn next_wakeup(state: &State) -> Option<Timestamp> {
     let policy = &state.policy;
     let mut times: Vec<Timestamp> = Vec::new();
     times.extend(state.minimums_until);
+    if !state.waiting.is_empty() {
+        times.extend(state.recent_boots.iter().map(|at| after(*at, scale_up::MINUTE_MS)));
+    }
     times.extend(state.batch.map(|batch| scale_up::due(policy, batch)));
     for since in state.doubts.values().flat_map(|nodes| nodes.values()) {
         times.push(after(*since, policy.doubt_ms));

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::scale_down::{Stays, stays};
 use super::scale_up::{boots, counts, is_candidate};
 use super::state::{Phase, State, Tracked, Wish, after};
+use super::survey::Judge;
 use super::view::View;
 use crate::model::machine::Role;
 use crate::scheduling::{Filter, Misfit};
@@ -137,7 +138,7 @@ fn keeps_on(state: &State, view: &View, tracked: &Tracked, now: Timestamp) -> St
     if let (true, None, Some(reason)) = (load.work.is_empty(), tracked.wish, view.promised(&tracked.machine.name)) {
         return format!("on; kept because {reason}");
     }
-    match (stays(state, view, tracked, now), &load.work[..]) {
+    match (stays(state, &Judge::new(state, view, now), tracked, now), &load.work[..]) {
         (_, [only]) if tracked.wish.is_none() => format!("on; pod {only} is on it"),
         (_, [first, rest @ ..]) if tracked.wish.is_none() => {
             format!("on; pod {first} and {} more are on it", rest.len())

@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as api;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::CORDONED;
 use super::constraints::{affinity, apart, claims, disks, near, not_judged, spread};
 use super::requests::{amounts, is_sidecar, of_pod};
+use super::{ALL_OR_NONE, CORDONED};
 use crate::model::node::{Effect, Node, Shape, Taint};
-use crate::model::pod::{HostPort, Owner, Phase, Pod, PodId, Toleration};
+use crate::model::pod::{Group, HostPort, Owner, Phase, Pod, PodId, Toleration};
 use crate::model::resources::Resources;
 
 /// Taints under this prefix come and go with a node's health (`not-ready`, `unschedulable`, pressure):
@@ -63,6 +63,7 @@ pub fn pod(object: &api::Pod) -> Pod {
         disks: disks(&spec),
         nominated: status.and_then(|status| status.nominated_node_name.clone()).filter(|name| !name.is_empty()),
         never_preempts: spec.preemption_policy.as_deref() == Some("Never"),
+        group: group(meta),
         not_judged,
     }
 }
@@ -100,6 +101,18 @@ pub fn node(object: &api::Node) -> Node {
             seen: true,
         },
     }
+}
+
+/// The group that a pod is placed with, all or none: Kueue's of plain pods, or a Job's whose pods are marked.
+fn group(meta: &ObjectMeta) -> Option<Group> {
+    let (labels, annotations) = (meta.labels.as_ref(), meta.annotations.as_ref());
+    let label = |key| labels.and_then(|all| all.get(key));
+    let count = |key| annotations.and_then(|all| all.get(key)).and_then(|text| text.parse().ok());
+    let named =
+        |name: &String, size| Group { name: format!("{}/{name}", meta.namespace.as_deref().unwrap_or_default()), size };
+    let kueue = || Some(named(label("kueue.x-k8s.io/pod-group-name")?, count("kueue.x-k8s.io/pod-group-total-count")?));
+    let job = || Some(named(label("batch.kubernetes.io/job-name")?, count(ALL_OR_NONE)?));
+    kueue().or_else(job)
 }
 
 /// A pod's name from its metadata.

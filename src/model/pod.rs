@@ -178,6 +178,15 @@ pub enum Disk {
     },
 }
 
+/// Pods of which all get a place or none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Group {
+    /// Its name, as `NAMESPACE/NAME`.
+    pub name: String,
+    /// How many pods belong to it.
+    pub size: u32,
+}
+
 /// A pod as the API server shows it. Preferences are left out: they never count.
 #[expect(clippy::struct_excessive_bools, reason = "they are the API's, and any of them may hold with any other")]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -236,6 +245,9 @@ pub struct Pod {
     /// It waits rather than have others evicted (`preemptionPolicy: Never`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub never_preempts: bool,
+    /// The pods that it must be placed with, all or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Group>,
     /// Constraints that it has and that the fit does not judge yet, named for `marea why`.
     #[serde(default)]
     pub not_judged: Vec<String>,

@@ -24,6 +24,7 @@ mod functions;
 mod minio;
 mod parser;
 mod radl;
+mod solve;
 mod supervisor;
 
 use std::fmt::Write as _;
@@ -54,6 +55,9 @@ fn main() {
     }
     if wanted("radl") {
         figures.extend(radl::figures());
+    }
+    if wanted("solve") {
+        figures.extend(solve::figures());
     }
     if wanted("cluster") {
         if rustix::process::geteuid().is_root() {

@@ -91,6 +91,8 @@ impl World {
         real.boot += 1;
         let (boot, lemon) = (real.boot, real.lemon);
         let machine = machine.to_owned();
+        // A node of the boot before is missed by the node controller, should this one not come up.
+        self.after(40 * SECOND, Happens::NotReady { machine: machine.clone(), boot });
         if !lemon && (!never || self.calm) {
             let delay = if slow && !self.calm {
                 boot_timeout + self.rng.range(-60, 60) * SECOND

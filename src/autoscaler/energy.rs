@@ -1,0 +1,171 @@
+//! Energy: what machines draw and what waiting is worth, and from both what it costs to power one on. Whole
+//! numbers throughout: milliwatts, seconds, and millijoules, their product.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::policy::Policy;
+use super::state::Tracked;
+use crate::model::node::Shape;
+use crate::model::pod::Pod;
+
+/// What is known of energy. What is not set is guessed from a machine's size.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Energy {
+    /// How long a machine that is powered on is expected to stay.
+    pub stay_ms: i64,
+    /// What one pod's waiting is worth: as if it drew so many watts.
+    pub waiting_watts: u32,
+    /// How long a machine takes to boot that has not booted yet.
+    pub boot_ms: i64,
+    /// Watts by pool.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub pools: BTreeMap<String, Watts>,
+    /// Watts by machine, in place of its pool's.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub machines: BTreeMap<String, Watts>,
+    /// All machines together may draw so many watts; none means no limit.
+    pub max_watts: Option<u32>,
+    /// The machines of a rack may draw so many watts, by rack.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub racks: BTreeMap<String, u32>,
+}
+
+/// What a machine draws, and what it hangs on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Watts {
+    /// On, without work.
+    pub idle: Option<u32>,
+    /// At most.
+    pub full: Option<u32>,
+    /// Its rack or power strip.
+    pub rack: Option<String>,
+}
+
+impl Default for Energy {
+    fn default() -> Self {
+        Self {
+            stay_ms: 3_600_000,
+            waiting_watts: 20,
+            boot_ms: 90_000,
+            pools: BTreeMap::new(),
+            machines: BTreeMap::new(),
+            max_watts: None,
+            racks: BTreeMap::new(),
+        }
+    }
+}
+
+/// What a machine costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Price {
+    /// On without work, in milliwatts.
+    pub(super) idle: u64,
+    /// At most, in milliwatts.
+    pub(super) full: u64,
+    /// How long it takes to boot, in seconds: the median of its last boots.
+    pub(super) boot: u64,
+    /// To power it on and have it stay, in millijoules.
+    pub(super) cost: u64,
+    /// What a thousandth of a core in use costs besides, in millijoules.
+    pub(super) per_milli: u64,
+}
+
+/// The rack of a machine, if it is known.
+pub(super) fn rack<'a>(policy: &'a Policy, tracked: &Tracked) -> Option<&'a str> {
+    let of = |watts: Option<&'a Watts>| watts.and_then(|watts| watts.rack.as_deref());
+    let energy = &policy.energy;
+    of(energy.machines.get(&tracked.machine.name)).or_else(|| of(energy.pools.get(&tracked.machine.pool)))
+}
+
+/// What a machine costs.
+pub(super) fn price(policy: &Policy, tracked: &Tracked) -> Price {
+    let energy = &policy.energy;
+    let (guess_idle, guess_full) = guess(&tracked.machine.shape);
+    let known = [energy.machines.get(&tracked.machine.name), energy.pools.get(&tracked.machine.pool)];
+    let watts = |of: fn(&Watts) -> Option<u32>, guess: u64| {
+        known.iter().flatten().find_map(|watts| of(watts)).map_or(guess, |watts| u64::from(watts) * 1000)
+    };
+    let idle = watts(|watts| watts.idle, guess_idle);
+    let full = watts(|watts| watts.full, guess_full).max(idle);
+    let boot = boot_seconds(policy, tracked);
+    let stay = seconds(energy.stay_ms);
+    let milli = tracked.machine.shape.allocatable.cpu_milli.max(1);
+    Price {
+        idle,
+        full,
+        boot,
+        cost: idle.saturating_mul(stay).saturating_add(full.saturating_mul(boot)),
+        per_milli: (full - idle).saturating_mul(stay) / milli,
+    }
+}
+
+/// What a second of this pod's waiting is worth, in millijoules: more the more important it is.
+pub(super) fn waiting(policy: &Policy, pod: &Pod) -> u64 {
+    let factor = match pod.priority {
+        i32::MIN..=-1 => 0,
+        0 => 2,
+        1..=999 => 3,
+        1_000..=999_999 => 4,
+        1_000_000..=999_999_999 => 8,
+        1_000_000_000..=i32::MAX => 16,
+    };
+    u64::from(policy.energy.waiting_watts).saturating_mul(1000).saturating_mul(factor) / 2
+}
+
+/// How dear a node of this shape is to keep on, as far as its shape tells.
+pub(super) fn dear(shape: &Shape) -> u64 {
+    guess(shape).0
+}
+
+/// A machine of this size, as servers go: 20 W, and for each core 2.5 W idle and 10 W busy, and 0.3 W a GiB.
+fn guess(shape: &Shape) -> (u64, u64) {
+    let memory = (shape.allocatable.memory >> 30).saturating_mul(300);
+    let base = 20_000u64.saturating_add(memory);
+    let milli = shape.allocatable.cpu_milli;
+    let extended = shape.allocatable.extended.values().fold(0u64, |sum, one| sum.saturating_add(*one)).min(64);
+    let idle = base.saturating_add(milli.saturating_mul(5) / 2).saturating_add(extended * 15_000);
+    (idle, base.saturating_add(milli.saturating_mul(10)).saturating_add(extended * 250_000))
+}
+
+fn seconds(ms: i64) -> u64 {
+    u64::try_from(ms / 1000).unwrap_or_default()
+}
+
+/// How long a machine takes to boot: the median of its last boots, in steps of 5 s so that equals stay equal.
+pub(super) fn boot_seconds(policy: &Policy, tracked: &Tracked) -> u64 {
+    let median = quantile(&tracked.boots_ms, 50).unwrap_or(policy.energy.boot_ms);
+    seconds(median).next_multiple_of(5)
+}
+
+/// The least of these numbers that so many hundredths of them do not exceed.
+pub(super) fn quantile(numbers: &[i64], hundredths: usize) -> Option<i64> {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_unstable();
+    let at = (sorted.len() * hundredths).div_ceil(100).saturating_sub(1);
+    sorted.get(at).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_of_few_numbers() {
+        assert_eq!(quantile(&[], 50), None);
+        assert_eq!(quantile(&[7], 95), Some(7));
+        assert_eq!(quantile(&[30, 10, 20, 40], 50), Some(20));
+        assert_eq!(quantile(&[30, 10, 20, 40], 95), Some(40));
+    }
+
+    #[test]
+    fn important_pods_wait_dearly() {
+        let policy = Policy::default();
+        let worth = |priority| waiting(&policy, &Pod { priority, ..Pod::default() });
+        assert_eq!((worth(-1), worth(0)), (0, 20_000));
+        assert!(worth(0) < worth(1) && worth(1000) < worth(2_000_000_000));
+    }
+}

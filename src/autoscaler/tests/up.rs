@@ -1,0 +1,139 @@
+//! Which machines are woken, by direct calls: prices, limits, groups, room that the scheduler makes.
+
+use super::*;
+use crate::autoscaler::energy::{Energy, Watts};
+use crate::model::pod::{Group, PodTerm};
+use crate::model::selector::{Operator, Requirement, Selector};
+
+fn woken(actions: &[(String, What)]) -> Vec<&str> {
+    actions.iter().filter(|(_, what)| *what == What::PowerOn).map(|(name, _)| name.as_str()).collect()
+}
+
+fn many(rig: &mut Rig, count: usize, cpu: u64) {
+    for number in 0..count {
+        rig.apply(pod(&format!("p{number}"), cpu));
+    }
+}
+
+#[test]
+fn what_a_machine_draws_decides() {
+    let watts = |idle, full| Watts { idle: Some(idle), full: Some(full), rack: None };
+    let machines = BTreeMap::from([("a".to_owned(), watts(200, 400)), ("b".to_owned(), watts(60, 150))]);
+    let mut rig =
+        Rig::new(&[("a", 2000), ("b", 4000)], Policy { energy: Energy { machines, ..Energy::default() }, ..quick() });
+    rig.apply(pod("p", 500));
+    assert_eq!(woken(&rig.wait(1000)), ["b"], "larger, and cheaper to run");
+}
+
+#[test]
+fn of_equals_the_least_worn() {
+    let mut rig = Rig::new(&[("a", 2000), ("b", 2000)], quick());
+    rig.up("a");
+    assert_eq!(rig.state.machines["a"].wear, 1);
+    assert_eq!(rig.state.machines["a"].boots_ms, [1000], "from the wish until its node was Ready");
+    rig.wait(60_000);
+    rig.done("a", None);
+    rig.show_cordon("a", true);
+    rig.wait(2_000);
+    rig.done("a", None);
+    rig.done("a", None);
+    rig.send(Event::NodeGone { name: "a".into() });
+    assert_eq!(rig.phase("a"), "off");
+    // Learnt: a boots in a second. That is worth more than its wear, and b is as good but slower.
+    rig.apply(pod("p", 500));
+    assert_eq!(woken(&rig.wait(1000)), ["a"]);
+    // As slow as the other is taken to be: now wear decides.
+    let mut rig = Rig::new(&[("a", 2000), ("b", 2000)], quick());
+    rig.state.machines.get_mut("a").unwrap().wear = 1;
+    rig.apply(pod("p", 500));
+    assert_eq!(woken(&rig.wait(1000)), ["b"]);
+}
+
+#[test]
+fn not_too_many_in_a_minute_nor_too_many_watts() {
+    let fleet = [("a", 1000), ("b", 1000), ("c", 1000)];
+    let mut rig = Rig::new(&fleet, Policy { max_boots_per_minute: Some(2), ..quick() });
+    many(&mut rig, 3, 900);
+    assert_eq!(woken(&rig.wait(2000)), ["a", "b"]);
+    assert_eq!(woken(&rig.wait(58_000)), Vec::<&str>::new());
+    assert_eq!(woken(&rig.wait(2000)), ["c"], "the third a minute later");
+    let watts = Watts { idle: Some(50), full: Some(100), rack: Some("r".into()) };
+    let energy = Energy { pools: BTreeMap::from([("w".into(), watts)]), ..Energy::default() };
+    let mut by_rack = energy.clone();
+    // The front-end is of the same pool here, and draws too.
+    by_rack.racks.insert("r".into(), 250);
+    let mut rig = Rig::new(&fleet, Policy { energy: by_rack, ..quick() });
+    many(&mut rig, 3, 900);
+    assert_eq!(woken(&rig.wait(20_000)), ["a"], "its rack feeds no second one");
+    let mut rig = Rig::new(&fleet, Policy { energy: Energy { max_watts: Some(350), ..energy }, ..held(3) });
+    assert_eq!(rig.wait(20_000), []);
+    let on = rig.state.machines.values().filter(|one| one.phase.name() == "powering-on").count();
+    assert_eq!(on, 2, "a minimum keeps within the watts too");
+}
+
+#[test]
+fn a_group_is_placed_whole_or_not_at_all() {
+    let member = |name: &str, size| Pod { group: Some(Group { name: "ns/g".into(), size }), ..pod(name, 900) };
+    let mut rig = Rig::new(&[("a", 1000), ("b", 1000)], quick());
+    rig.apply(member("one", 2));
+    assert_eq!(rig.wait(20_000), [], "the other has not been made yet");
+    rig.apply(member("two", 2));
+    assert_eq!(woken(&rig.wait(2000)), ["a", "b"]);
+    let mut rig = Rig::new(&[("a", 1000), ("b", 1000)], quick());
+    for name in ["one", "two", "three"] {
+        rig.apply(member(name, 3));
+    }
+    assert_eq!(rig.wait(20_000), [], "three do not fit on two machines");
+    rig.apply(pod("p", 500));
+    assert_eq!(woken(&rig.wait(2000)), ["a"], "and hold nobody up");
+}
+
+#[test]
+fn room_that_the_scheduler_makes_is_waited_for_but_not_for_ever() {
+    let mut rig = Rig::new(&[("a", 1000), ("b", 1000)], Policy { doubt_ms: 30_000, ..quick() });
+    rig.up("a");
+    rig.apply(bound("victim", 900, "a"));
+    let important = Pod { priority: 100, nominated: Some("a".into()), ..pod("p", 900) };
+    rig.apply(important);
+    assert_eq!(rig.wait(29_000), []);
+    assert_eq!(woken(&rig.wait(5_000)), ["b"], "the preemption did not happen");
+}
+
+#[test]
+fn expendable_pods_wake_nothing() {
+    let mut rig = Rig::new(&[("a", 1000)], Policy { expendable_below: Some(-10), ..quick() });
+    rig.apply(Pod { priority: -11, ..pod("p", 100) });
+    assert_eq!(rig.wait(20_000), []);
+    rig.apply(Pod { priority: -10, ..pod("q", 100) });
+    assert_eq!(woken(&rig.wait(2000)), ["a"]);
+}
+
+#[test]
+fn pods_that_keep_apart_get_a_machine_each() {
+    let apart = |name: &str| {
+        let values = vec!["x".to_owned()];
+        let selector =
+            Selector { requirements: vec![Requirement { key: "app".into(), operator: Operator::In, values }] };
+        Pod {
+            labels: BTreeMap::from([("app".into(), "x".into())]),
+            pod_anti_affinity: vec![PodTerm {
+                selector: Some(selector),
+                namespaces: vec!["ns".into()],
+                namespace_selector: None,
+                topology_key: "kubernetes.io/hostname".into(),
+            }],
+            ..pod(name, 100)
+        }
+    };
+    let mut rig = Rig::new(&[("a", 4000), ("b", 4000), ("c", 4000)], quick());
+    for machine in &mut rig.machines {
+        machine.shape.labels.insert("kubernetes.io/hostname".into(), machine.name.clone());
+    }
+    rig.start(quick());
+    for name in ["a", "b", "c"] {
+        rig.observed(name, Power::Off);
+    }
+    rig.send(Event::NodesListed { nodes: vec![] });
+    rig.send(Event::PodsListed { pods: vec![apart("one"), apart("two")] });
+    assert_eq!(woken(&rig.wait(2000)), ["a", "b"]);
+}
