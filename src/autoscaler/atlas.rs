@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::state::{State, is_live};
 use super::view::{View, daemon_set_wants};
+use crate::model::node::Node;
 use crate::model::pod::Pod;
 use crate::scheduling::{Cluster, Misfit};
 
@@ -21,16 +22,16 @@ impl Atlas {
             let node = state.nodes.get(name);
             // A machine that is not up yet will be neither cordoned nor sick.
             let up = node.filter(|node| node.ready);
-            let transient = up.map_or(&[][..], |node| &node.transient[..]);
+            let transient = up.map_or_else(Vec::new, Node::lasting);
             let cordoned = up.is_some_and(|node| node.cordoned);
-            let number = atlas.cluster.add_node(name, &tracked.machine.shape, transient, cordoned);
+            let number = atlas.cluster.add_node(name, &tracked.machine.shape, &transient, cordoned);
             atlas.nodes.insert(name.clone(), number);
             if up.is_none() {
                 atlas.add_daemons(state, view, name, number);
             }
         }
         for (name, node) in state.nodes.iter().filter(|(name, _)| !state.machines.contains_key(*name)) {
-            let number = atlas.cluster.add_node(name, &node.shape, &node.transient, node.cordoned);
+            let number = atlas.cluster.add_node(name, &node.shape, &node.lasting(), node.cordoned);
             atlas.nodes.insert(name.clone(), number);
         }
         for pod in state.pods.values().filter(|pod| is_live(pod)) {

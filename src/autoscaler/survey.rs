@@ -35,12 +35,12 @@ pub(super) fn set(sites: &mut Sites, state: &State, view: &View, name: &str, now
         }
         (None, None) => return sites.remove(name),
     };
-    let transient = node.map_or(&[][..], |node| &node.transient[..]);
     // A machine that is not up yet has the health of one that is.
-    let transient = if matches!(standing, Standing::Ready | Standing::Present) { transient } else { &[] };
+    let up = matches!(standing, Standing::Ready | Standing::Present);
+    let transient = node.filter(|_| up).map_or_else(Vec::new, Node::lasting);
     let seen = Seen {
         shape: place.shape,
-        transient,
+        transient: &transient,
         cordoned: place.cordoned,
         used: &place.used,
         ports: &place.ports,

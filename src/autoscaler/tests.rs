@@ -229,6 +229,19 @@ fn what_fits_nowhere_wakes_nothing_and_blocks_nothing() {
     assert_eq!(rig.wait(1000), [on("a")]);
 }
 
+/// A node is Ready a moment before Kubernetes takes its taint off: its pod still has its place there.
+#[test]
+fn a_taint_that_goes_by_itself_wakes_no_second_machine() {
+    let mut rig = Rig::new(&[("a", 2000), ("b", 2000)], Policy::default());
+    rig.apply(pod("p", 1000));
+    assert_eq!(rig.wait(1000), [on("a")]);
+    rig.done("a", None);
+    let key = "node.kubernetes.io/not-ready".to_owned();
+    let taint = crate::model::node::Taint { key, value: String::new(), effect: crate::model::node::Effect::NoSchedule };
+    let node = Node { transient: vec![taint], ..rig.node("a") };
+    assert_eq!(rig.send(Event::NodeApplied { node }), []);
+}
+
 #[test]
 fn what_is_no_demand() {
     for pod in [

@@ -75,3 +75,19 @@ pub struct Node {
     /// What fit is judged against.
     pub shape: Shape,
 }
+
+/// Taints that Kubernetes takes off a node in the moment after it is Ready.
+const PASSING: [&str; 4] = [
+    "node.kubernetes.io/not-ready",
+    "node.kubernetes.io/unreachable",
+    "node.kubernetes.io/network-unavailable",
+    "node.cloudprovider.kubernetes.io/uninitialized",
+];
+
+impl Node {
+    /// The taints of its health that do not go by themselves when it is Ready. To take the others for lasting would
+    /// wake a second machine beside one that has just come.
+    pub fn lasting(&self) -> Vec<Taint> {
+        self.transient.iter().filter(|t| !(self.ready && PASSING.contains(&&*t.key))).cloned().collect()
+    }
+}
