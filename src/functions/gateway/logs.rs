@@ -44,7 +44,8 @@ fn shown(record: &Record) -> Shown {
     Shown {
         status,
         creation_time: time(record.accepted_at),
-        start_time: record.running_at.map(time),
+        // A run that was over before anybody saw it running began when its Job was made.
+        start_time: record.running_at.or(record.finished_at.and(record.made_at)).map(time),
         finish_time: record.finished_at.map(time),
     }
 }
