@@ -6,7 +6,8 @@ MAREA := target/release/marea
 PACKAGES := systemd-container mmdebstrap openssh-client iproute2 zstd curl python3-venv
 # An sshd for the tests of SSH, which start their own on loopback; installing it starts none. A shell that needs no
 # library, for an image that holds nothing else. Real BMCs; environments for Python packages.
-TEST_PACKAGES := openssh-server busybox-static openipmi ipmitool iputils-ping openssl python3-venv
+TEST_PACKAGES := openssh-server busybox-static openipmi ipmitool iputils-ping openssl python3-venv \
+	redis-server nats-server rabbitmq-server prometheus
 
 .PHONY: build setup setup-test bundle demo test lint bench clean-demo
 

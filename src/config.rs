@@ -15,6 +15,7 @@ use crate::model::machine::{Machine, Role};
 
 pub mod machines;
 pub mod power;
+pub mod queues;
 
 /// Which provider powers the machines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -58,6 +59,9 @@ pub struct Config {
     /// Bounds in place of the document's.
     #[serde(rename = "pool")]
     pub pools: Vec<PoolEntry>,
+    /// Queues whose work is demand.
+    #[serde(rename = "queue")]
+    pub queues: Vec<queues::QueueEntry>,
     /// Machines on this computer.
     pub local: Local,
     /// How declared machines are looked at.

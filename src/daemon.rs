@@ -23,6 +23,7 @@ use tokio::time::MissedTickBehavior;
 
 use self::owner::Owner;
 use crate::autoscaler::{Event, Policy};
+use crate::config::queues::Source;
 use crate::executor::{Executor, Limits};
 use crate::kubernetes::watch::Timing;
 use crate::metrics::Metrics;
@@ -30,7 +31,7 @@ use crate::model::machine::Machine;
 use crate::provider::Provider;
 use crate::store::journal::Journal;
 use crate::store::lock::lock;
-use crate::{clock, http, kubernetes};
+use crate::{clock, http, kubernetes, queue};
 
 /// Events that may wait before whoever sends them is held up: a watch that is held up loses nothing.
 const CHANNEL: usize = 4096;
@@ -58,6 +59,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How the watch behaves.
     pub timing: Timing,
+    /// The queues whose work is demand.
+    pub queues: Vec<Source>,
     /// How often every machine's power is looked at.
     pub observe_every: Duration,
 }
@@ -95,7 +98,9 @@ pub async fn run(
     }
 
     // First what there is, then what it looks like: adoption of whatever is on.
-    owner.take(vec![Event::Started { machines: settings.machines.clone(), policy: settings.policy.clone() }])?;
+    let mut policy = settings.policy.clone();
+    policy.queues = settings.queues.iter().map(|source| source.name.clone()).collect();
+    owner.take(vec![Event::Started { machines: settings.machines.clone(), policy }])?;
     let names = settings.machines.iter().map(|machine| machine.name.clone()).collect();
     let rounds = observer::Rounds {
         machines: names,
@@ -113,6 +118,7 @@ pub async fn run(
         kubernetes::events::announce(teller, notices).await;
         Ok(())
     });
+    listen(settings.queues, &client, &events, &mut servants);
     let timing = settings.timing;
     servants.spawn(async move {
         kubernetes::watch::watch(client, events, timing).await;
@@ -169,6 +175,22 @@ pub async fn run(
     // A socket without a daemon behind it would only puzzle.
     let _ = std::fs::remove_file(settings.state.join(http::SOCKET));
     Ok(())
+}
+
+/// Listens to the queues.
+fn listen(
+    queues: Vec<Source>,
+    client: &kube::Client,
+    events: &mpsc::Sender<Event>,
+    servants: &mut JoinSet<anyhow::Result<()>>,
+) {
+    for source in queues {
+        let (client, events) = (client.clone(), events.clone());
+        servants.spawn(async move {
+            queue::watch(source, client, events).await;
+            Ok(())
+        });
+    }
 }
 
 fn tell(state: &[sd_notify::NotifyState<'_>]) {

@@ -7,7 +7,7 @@
 //! 8  main
 //! 7  cli                              the edge: the words a person types
 //! 6  daemon                           the one event loop
-//! 5  executor, bootstrap, http, supervisor   doing
+//! 5  executor, queue, bootstrap, http, supervisor   doing
 //! 4  provider, kubernetes, store, metrics, bundle, s3, contextualize
 //! 3  remote, clock, config, bootstrap::plan, contextualize::plan
 //! 2  autoscaler, recipe               deciding: pure
@@ -31,6 +31,7 @@ pub mod kubernetes;
 pub mod metrics;
 pub mod model;
 pub mod provider;
+pub mod queue;
 pub mod radl;
 pub mod recipe;
 pub mod remote;

@@ -44,6 +44,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("functions::store", 4),
     ("contextualize", 4),
     ("executor", 5),
+    ("queue", 5),
     ("bootstrap", 5),
     ("http", 5),
     ("supervisor", 5),

@@ -35,7 +35,8 @@ pub struct RunArgs {
 pub async fn run(args: RunArgs, state: &Path) -> anyhow::Result<ExitCode> {
     let usual = PathBuf::from("/etc/marea/marea.toml");
     let path = args.config.or_else(|| usual.exists().then_some(usual));
-    let config = match Loaded::read(path.as_deref()) {
+    let read = Loaded::read(path.as_deref());
+    let config = match read.and_then(|config| config.declared_queues().map(|_| config)) {
         Ok(config) => config,
         Err(error) => {
             writeln!(std::io::stderr(), "{error}")?;
@@ -50,8 +51,12 @@ pub async fn run(args: RunArgs, state: &Path) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("{} is damaged; run `marea bootstrap` again", file.display()))?;
     let spec =
         cluster.spec.with_context(|| format!("{} holds no cluster; run `marea bootstrap` again", file.display()))?;
-    let settled = config.amend(spec).and_then(|spec| config.policy(&spec).map(|policy| (spec, policy)));
-    let (spec, policy) = match settled {
+    let settled = config.amend(spec).and_then(|spec| {
+        let policy = config.policy(&spec)?;
+        let queues = config.queues(&spec, &cluster.machines)?;
+        Ok((spec, policy, queues))
+    });
+    let (spec, policy, queues) = match settled {
         Ok(settled) => settled,
         Err(error) => {
             writeln!(std::io::stderr(), "{error}")?;
@@ -77,6 +82,7 @@ pub async fn run(args: RunArgs, state: &Path) -> anyhow::Result<ExitCode> {
         listen: Some(config.config.http.listen),
         machines: cluster.machines,
         policy,
+        queues,
         limits: Limits { observers: config.config.power.at_once, ..Limits::default() },
         timing: Timing::default(),
         observe_every: Duration::from_millis(u64::try_from(config.config.power.observe_every.0).unwrap_or(30_000)),

@@ -35,6 +35,23 @@ impl Resources {
         }
     }
 
+    /// Reads what a pod asks for from quantities by name, as a container's `requests` has them.
+    pub fn of_pod(quantities: &BTreeMap<String, String>) -> Result<Self, String> {
+        let mut all = Self { pods: 1, ..Self::default() };
+        for (name, text) in quantities {
+            let amount = if name == "cpu" { quantity_milli(text) } else { quantity(text) };
+            let amount =
+                amount.ok_or_else(|| format!("{name}: `{text}` is no quantity; write it as \"500m\" or \"1Gi\""))?;
+            match name.as_str() {
+                "cpu" => all.cpu_milli = amount,
+                "memory" => all.memory = amount,
+                "ephemeral-storage" => all.ephemeral = amount,
+                _ => drop(all.extended.insert(name.clone(), amount)),
+            }
+        }
+        Ok(all)
+    }
+
     /// Takes `other` from this amount, stopping at zero.
     pub fn subtract(&mut self, other: &Self) {
         self.cpu_milli = self.cpu_milli.saturating_sub(other.cpu_milli);

@@ -55,6 +55,11 @@ fn a_wrong_config_is_wrong_use() {
     let template = "radl/elastic-local.radl";
     refuses(&["bootstrap", template, "--config", &key, "--plan"], 2, &["key.toml:4", "idle_timout"]);
     refuses(&["run", "--config", &key], 2, &["idle_timout"]);
+    let queue = file(folder.path(), "queue.toml", "\n[[queue]]\nname = \"x\"\nkind = \"kafka\"\n");
+    refuses(&["run", "--config", &queue], 2, &["queue.toml:4", "kafka", "redis-list"]);
+    let text = "[[queue]]\nname = \"x\"\nkind = \"redis-list\"\nurl = \"redis://h\"\n";
+    let queue = file(folder.path(), "keyless.toml", text);
+    refuses(&["run", "--config", &queue], 2, &["keyless.toml:2", "`key` is missing"]);
     // Two machines where the pool says that there are more.
     let few = file(
         folder.path(),

@@ -87,6 +87,7 @@ impl Provider for FakeProvider {
 }
 
 struct Bench {
+    queues: Vec<marea::config::queues::Source>,
     api: FakeApi,
     provider: Arc<FakeProvider>,
     directory: tempfile::TempDir,
@@ -123,7 +124,8 @@ impl Bench {
             orders: Mutex::default(),
             panics: Mutex::default(),
         };
-        Self { api, provider: Arc::new(provider), directory: tempfile::tempdir().unwrap(), running: None }
+        let directory = tempfile::tempdir().unwrap();
+        Self { api, provider: Arc::new(provider), directory, running: None, queues: Vec::new() }
     }
 
     fn path(&self) -> &Path {
@@ -132,6 +134,7 @@ impl Bench {
 
     fn settings(&self) -> Settings {
         Settings {
+            queues: self.queues.clone(),
             state: self.path().to_owned(),
             cluster: "lab".to_owned(),
             listen: None,
@@ -349,4 +352,40 @@ async fn without_a_journal_nothing_is_done_and_afterwards_it_goes_on() {
     bench.stop().await;
     let checked = Journal::open(bench.path()).unwrap().verify::<State>(autoscaler::step).unwrap();
     assert_eq!(checked.parted, None);
+}
+
+/// A real Redis holds three messages, and no pod exists: machines wake for them, stay while they wait, also when
+/// Redis is gone and the daemon is started anew, and sleep when the list is empty.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_wakes_machines_before_pods_exist_and_holds_them_while_it_is_lost() {
+    let Some(mut redis) = crate::queues::servers::Redis::start().await else { return };
+    redis.say(&["RPUSH", "jobs", "a", "b", "c"]);
+    let mut bench = Bench::new().await;
+    bench.queues = vec![redis.source(r#"{ cpu = "2" }"#)];
+    bench.start();
+    // Three pods of two CPUs: two machines of four.
+    bench
+        .until("both are on", async |bench| {
+            bench.state_of("wn-1").await == "on" && bench.state_of("wn-2").await == "on"
+        })
+        .await;
+    let asked: Value = Daemon::find(bench.path()).unwrap().get("/v1/why/queue/jobs").await.unwrap();
+    assert!(asked["because"][0]["text"].as_str().unwrap().contains("3 pods to come"), "{asked}");
+    redis.say(&["LPOP", "jobs"]);
+    bench.until("one is enough", async |bench| bench.provider.ordered("off") == 1).await;
+
+    redis.kill();
+    let lost = async |bench: &Bench| bench.status().await.is_some_and(|status| status["queues"][0]["lost"].is_string());
+    bench.until("it is lost", lost).await;
+    bench.kill().await;
+    bench.start();
+    bench.until("it is still lost", lost).await;
+    // Five idle times long nothing goes off and nothing is woken.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!((bench.provider.ordered("on"), bench.provider.ordered("off")), (2, 1));
+
+    redis.restart().await;
+    redis.say(&["DEL", "jobs"]);
+    bench.until("all sleep", async |bench| bench.provider.ordered("off") == 2).await;
+    bench.stop().await;
 }

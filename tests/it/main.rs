@@ -26,6 +26,7 @@ mod http;
 mod kubernetes;
 mod metal;
 mod minio;
+mod queues;
 mod radl;
 mod recipe;
 mod remote;
