@@ -18,7 +18,7 @@ struct Cluster {
 
 impl Cluster {
     /// Starts the store and prepares the rest; none without a bundle.
-    async fn new() -> Option<Self> {
+    fn new() -> Option<Self> {
         let bundle = std::env::var("MAREA_BUNDLE").unwrap_or_else(|_| "/var/cache/marea/bundle".to_owned());
         let bundle = PathBuf::from(bundle).join("bin");
         let (etcd, apiserver) = (bundle.join("etcd"), bundle.join("kube-apiserver"));
@@ -140,7 +140,7 @@ fn definition() -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_kueue_holds_back_is_seen_and_wakes_nothing_until_its_quota_is_reserved() {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let Some(cluster) = Cluster::new().await else { return };
+    let Some(cluster) = Cluster::new() else { return };
     let mut server = cluster.api_server().await;
     cluster.kubectl(&["create", "namespace", "team-a"]).unwrap();
     cluster.apply(&rights());
