@@ -235,7 +235,11 @@ impl Drop for Rabbit {
         // It does not go before it has noticed that the nodes it knows are gone.
         for _ in 0..50 {
             let kill = Command::new("epmd").args(["-port", &self.names.to_string(), "-kill"]).output();
-            if kill.is_ok_and(|said| said.stdout.starts_with(b"Killed") || !said.status.success()) {
+            let gone = |said: std::process::Output| {
+                let said = [said.stdout, said.stderr].concat();
+                ["Killed", "Cannot connect"].iter().any(|word| String::from_utf8_lossy(&said).contains(word))
+            };
+            if kill.is_ok_and(gone) {
                 break;
             }
             std::thread::sleep(Duration::from_millis(100));
