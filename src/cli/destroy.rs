@@ -23,6 +23,7 @@ const BOOT: Duration = Duration::from_secs(300);
 /// What a cluster's state folder holds of this program; anything else in it stays.
 const FILES: &[&str] = &[
     "admin.kubeconfig",
+    "ansible.json",
     "kubeconfig",
     "cluster.json",
     "bootstrap.json",

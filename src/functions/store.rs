@@ -59,6 +59,8 @@ pub enum Change {
     Made {
         /// The event.
         seq: i64,
+        /// Of which attempt: the word may come after that attempt's verdict.
+        attempt: u32,
         /// When.
         at: Timestamp,
     },
@@ -66,6 +68,8 @@ pub enum Change {
     Running {
         /// The event.
         seq: i64,
+        /// In which attempt.
+        attempt: u32,
         /// Since when.
         at: Timestamp,
     },

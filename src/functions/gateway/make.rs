@@ -37,7 +37,7 @@ pub(super) async fn make(core: &Core, service: &Service, flight: &Flight, body: 
         Ok(()) | Err(Making::Exists) => {}
         Err(error) => return sort(error),
     }
-    match core.store.change(vec![Change::Made { seq: flight.seq, at: clock::now() }]).await {
+    match core.store.change(vec![Change::Made { seq: flight.seq, attempt: flight.attempt, at: clock::now() }]).await {
         Ok(()) => Made::There,
         // The Job is there and will be found by its name.
         Err(fault) => Made::Later(fault.to_string()),

@@ -63,6 +63,10 @@ impl Flight {
         }
     }
 
+    fn ticket(&self) -> Ticket {
+        Ticket { seq: self.seq, attempt: self.attempt }
+    }
+
     pub(super) fn job(&self) -> String {
         job_name(&self.service, self.id, self.attempt)
     }
@@ -175,8 +179,8 @@ impl Runner {
             Word::Pods(Seen::Applied(pod)) => self.pod_seen(pod),
             Word::Pods(Seen::Began(_) | Seen::Gone(_) | Seen::Broken(_)) => {}
             Word::Accepted(events, waiter) => self.accepted(events, waiter),
-            Word::Made(seq, made) => self.made(seq, made),
-            Word::Judged(seq, verdict) => self.judged(seq, verdict),
+            Word::Made(ticket, made) => self.made(ticket, made),
+            Word::Judged(ticket, verdict) => self.judged(ticket, verdict),
             Word::Cancel(record, reply) => self.cancel(*record, reply),
             Word::Drop(service, reply) => self.drop_service(&service, reply),
             Word::Replayed(events) => {

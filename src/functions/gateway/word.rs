@@ -10,7 +10,7 @@ use super::watching::Seen;
 use crate::functions::event::{EventId, Routes};
 use crate::functions::objects::Entry;
 use crate::functions::objects::facts::{JobFact, PodFact};
-use crate::functions::queue::{Depth, Verdict};
+use crate::functions::queue::{Depth, Ticket, Verdict};
 use crate::functions::store::{Accepted, Record};
 
 /// A service as it was seen: its object may be damaged.
@@ -33,10 +33,11 @@ pub(super) enum Word {
     Pods(Seen<PodFact>),
     /// Events are on disk. Whoever waits for their end is told.
     Accepted(Vec<Accepted>, Option<oneshot::Sender<Ended>>),
-    /// A Job was to be made.
-    Made(i64, Made),
-    /// An attempt was judged, and the verdict is on disk.
-    Judged(i64, Verdict),
+    /// The Job of this attempt was to be made. The attempt may be over by now: its pod may be seen, and judged,
+    /// before the API server's answer.
+    Made(Ticket, Made),
+    /// This attempt was judged, and the verdict is on disk.
+    Judged(Ticket, Verdict),
     /// A client wants a run to end, and to be seen no more.
     Cancel(Box<Record>, oneshot::Sender<()>),
     /// A service was deleted: its events and Jobs go.

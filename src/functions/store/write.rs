@@ -111,13 +111,14 @@ fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()>
     let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| transaction.prepare_cached(sql)?.execute(values);
     match change {
         // The Job may be over before this is written: what is later never becomes what is earlier.
-        Change::Made { seq, at } => run(
-            "UPDATE event SET state = 1, made_at = ?2, running_at = NULL WHERE seq = ?1 AND state = 0",
-            params![seq, at.as_millisecond()],
+        Change::Made { seq, attempt, at } => run(
+            "UPDATE event SET state = 1, made_at = ?2, running_at = NULL
+             WHERE seq = ?1 AND state = 0 AND attempt = ?3",
+            params![seq, at.as_millisecond(), attempt],
         ),
-        Change::Running { seq, at } => run(
-            "UPDATE event SET running_at = ?2 WHERE seq = ?1 AND state IN (0, 1)",
-            params![seq, at.as_millisecond()],
+        Change::Running { seq, attempt, at } => run(
+            "UPDATE event SET running_at = ?2 WHERE seq = ?1 AND state IN (0, 1) AND attempt = ?3",
+            params![seq, at.as_millisecond(), attempt],
         ),
         Change::Done { seq, at } => run(
             "UPDATE event SET state = 2, finished_at = ?2, body = NULL, reason = NULL, exit = NULL

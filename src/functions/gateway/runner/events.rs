@@ -53,14 +53,19 @@ impl Runner {
             tokio::spawn(async move {
                 let _turn = making.acquire().await;
                 let made = make::make(&core, &entry.service, &flight, &body).await;
-                drop(core.words.send(Word::Made(flight.seq, made)).await);
+                drop(core.words.send(Word::Made(flight.ticket(), made)).await);
             });
         }
     }
 
-    pub(super) fn made(&mut self, seq: i64, made: Made) {
-        let Some(flight) = self.flights.get_mut(&seq) else { return };
-        let (service, ticket) = (flight.service.clone(), Ticket { seq, attempt: flight.attempt });
+    pub(super) fn made(&mut self, ticket: Ticket, made: Made) {
+        let seq = ticket.seq;
+        let Some(flight) = self.flights.get_mut(&seq).filter(|flight| flight.ticket() == ticket) else { return };
+        if flight.judged && !matches!(made, Made::There) {
+            // Its verdict is on the way and says what becomes of it.
+            return;
+        }
+        let service = flight.service.clone();
         let now = clock::now();
         let hold = now.saturating_add(HOLD).unwrap_or(now);
         match made {
@@ -104,12 +109,13 @@ impl Runner {
         let (core, flight) = (self.core.clone(), flight.clone());
         tokio::spawn(async move {
             let verdict = judge::judge(&core, &flight, end, core.settings.retry.patience(attempts)).await;
-            drop(core.words.send(Word::Judged(flight.seq, verdict)).await);
+            drop(core.words.send(Word::Judged(flight.ticket(), verdict)).await);
         });
     }
 
-    pub(super) fn judged(&mut self, seq: i64, verdict: Verdict) {
-        let Some(flight) = self.flights.get(&seq).cloned() else { return };
+    pub(super) fn judged(&mut self, ticket: Ticket, verdict: Verdict) {
+        let seq = ticket.seq;
+        let Some(flight) = self.flights.get(&seq).filter(|flight| flight.ticket() == ticket).cloned() else { return };
         self.lift(seq);
         if let Some(fact) = self.jobs.get(&flight.job()).filter(|fact| fact.end.is_some()).cloned() {
             self.keep(&fact);

@@ -83,7 +83,8 @@ impl Runner {
                 let flight = Flight { made: Some(clock::monotonic()), ..Flight::of(&record) };
                 self.by_job.insert(fact.name.clone(), record.seq);
                 self.flights.insert(record.seq, flight);
-                let change = Change::Made { seq: record.seq, at: fact.made.unwrap_or_else(clock::now) };
+                let at = fact.made.unwrap_or_else(clock::now);
+                let change = Change::Made { seq: record.seq, attempt: record.attempt, at };
                 let core = self.core.clone();
                 tokio::spawn(async move { judge::write(&core, vec![change]).await });
             }
@@ -130,7 +131,9 @@ impl Runner {
                 )]
                 self.core.last_wait.store(seconds as u64, Ordering::Relaxed);
             }
-            let (core, change) = (self.core.clone(), Change::Running { seq: flight.seq, at: at.max(flight.accepted) });
+            let at = at.max(flight.accepted);
+            let (core, change) =
+                (self.core.clone(), Change::Running { seq: flight.seq, attempt: flight.attempt, at });
             tokio::spawn(async move { judge::write(&core, vec![change]).await });
         }
         flight.stuck = match (pod.stuck, flight.stuck.take()) {
