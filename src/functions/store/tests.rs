@@ -35,7 +35,10 @@ async fn a_life_goes_forward_only() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     store.accept(vec![new(1, "a")]).await.unwrap();
-    store.change(vec![Change::Done { seq: 1, at: at(9) }, Change::Made { seq: 1, attempt: 1, at: at(8) }]).await.unwrap();
+    store
+        .change(vec![Change::Done { seq: 1, at: at(9) }, Change::Made { seq: 1, attempt: 1, at: at(8) }])
+        .await
+        .unwrap();
     let (record, body) = store.take(1).unwrap().unwrap();
     assert_eq!((record.state, body.len()), (State::Done, 0), "a late `Made` changes nothing");
     let late = Change::Dead { seq: 1, at: at(10), reason: String::new(), exit: None };
@@ -50,8 +53,7 @@ async fn what_is_told_of_an_attempt_after_its_verdict_changes_nothing() {
     store.accept(vec![new(1, "a")]).await.unwrap();
     let retry = Change::Retry { seq: 1, attempt: 2, not_before: at(9), reason: String::new(), exit: None };
     store.change(vec![retry]).await.unwrap();
-    let late =
-        vec![Change::Made { seq: 1, attempt: 1, at: at(8) }, Change::Running { seq: 1, attempt: 1, at: at(8) }];
+    let late = vec![Change::Made { seq: 1, attempt: 1, at: at(8) }, Change::Running { seq: 1, attempt: 1, at: at(8) }];
     store.change(late).await.unwrap();
     let record = store.find(EventId([1; 16])).unwrap().unwrap();
     assert_eq!((record.state, record.attempt, record.running_at), (State::Waiting, 2, None));

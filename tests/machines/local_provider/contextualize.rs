@@ -165,7 +165,7 @@ impl World {
 }
 
 async fn world() -> Option<World> {
-    let site = site("mareatc", 8)?;
+    let site = site("mareatg", 8)?;
     let (folder, index) = bundle();
     let spec = |name, host| MachineSpec { bundle: Some(folder.clone()), ..site.spec(name, host) };
     let specs = vec![spec("front", 10), spec("wn-1", 11), spec("wn-2", 12)];

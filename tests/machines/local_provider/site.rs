@@ -1,7 +1,9 @@
 //! A site for one test: its own scope, subnet and state folder, and all that it left on the computer.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use marea::clock;
@@ -15,8 +17,13 @@ pub(super) struct Site {
     pub(super) local: LocalProvider,
 }
 
+/// The scopes of this run: tests run side by side, and two in one scope would remove each other's machines.
+static TAKEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
 /// Nothing without root, unless this is the run that must not skip anything.
 pub(super) fn site(scope: &str, third: u8) -> Option<Site> {
+    let fresh = TAKEN.lock().unwrap().insert(scope.to_owned()) && TAKEN.lock().unwrap().insert(third.to_string());
+    assert!(fresh, "another test has the scope {scope} or the subnet {third}");
     if !rustix::process::geteuid().is_root() {
         assert!(
             std::env::var_os("CI").is_none_or(|ci| ci != "true"),

@@ -132,8 +132,7 @@ impl Runner {
                 self.core.last_wait.store(seconds as u64, Ordering::Relaxed);
             }
             let at = at.max(flight.accepted);
-            let (core, change) =
-                (self.core.clone(), Change::Running { seq: flight.seq, attempt: flight.attempt, at });
+            let (core, change) = (self.core.clone(), Change::Running { seq: flight.seq, attempt: flight.attempt, at });
             tokio::spawn(async move { judge::write(&core, vec![change]).await });
         }
         flight.stuck = match (pod.stuck, flight.stuck.take()) {
