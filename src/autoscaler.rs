@@ -199,9 +199,11 @@ pub enum What {
 }
 
 mod atlas;
+mod consent;
 pub mod energy;
 mod fold;
 mod life;
+mod plan;
 pub mod policy;
 pub mod promise;
 pub mod record;

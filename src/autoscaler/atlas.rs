@@ -1,66 +1,102 @@
 //! The atlas: the state as a cluster that the scheduler's filters can be asked about. What is there is as it
-//! is; a machine that is off or boots is as it will be, with what its DaemonSets will put on it.
+//! is; a machine that boots is as it will be, with what its DaemonSets will put on it. A machine that is off is
+//! not there, for the scheduler would not count it either: to be asked about, it enters for a moment.
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::state::{State, is_live};
+use super::survey::{Sight, names, sight};
 use super::view::{View, daemon_set_wants};
-use crate::model::node::Node;
 use crate::model::pod::Pod;
 use crate::scheduling::{Cluster, Misfit};
 
 /// The state as a cluster.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Atlas {
     cluster: Cluster,
     nodes: BTreeMap<String, usize>,
 }
 
+/// A pod that was put on a node of the atlas.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Put {
+    class: usize,
+    node: usize,
+}
+
 impl Atlas {
-    pub(super) fn of(state: &State, view: &View) -> Self {
+    pub(super) fn of(state: &State, view: &View, now: Timestamp) -> Self {
         let mut atlas = Self { cluster: Cluster::new(state.facts.clone()), nodes: BTreeMap::new() };
-        for (name, tracked) in &state.machines {
-            let node = state.nodes.get(name);
-            // A machine that is not up yet will be neither cordoned nor sick.
-            let up = node.filter(|node| node.ready);
-            let transient = up.map_or_else(Vec::new, Node::lasting);
-            let cordoned = up.is_some_and(|node| node.cordoned);
-            let number = atlas.cluster.add_node(name, &tracked.machine.shape, &transient, cordoned);
-            atlas.nodes.insert(name.clone(), number);
-            if up.is_none() {
-                atlas.add_daemons(state, view, name, number);
-            }
-        }
-        for (name, node) in state.nodes.iter().filter(|(name, _)| !state.machines.contains_key(*name)) {
-            let number = atlas.cluster.add_node(name, &node.shape, &node.lasting(), node.cordoned);
-            atlas.nodes.insert(name.clone(), number);
-        }
-        for pod in state.pods.values().filter(|pod| is_live(pod)) {
-            if let Some(node) = pod.node.as_ref().and_then(|name| atlas.nodes.get(name)) {
-                let class = atlas.cluster.class(pod);
-                atlas.cluster.place(class, *node);
-            }
-        }
-        for pod in state.pods.values().filter(|pod| is_live(pod) && pod.node.is_none()) {
-            if let Some(node) = pod.nominated.as_ref().and_then(|name| atlas.nodes.get(name)) {
-                let class = atlas.cluster.class(pod);
-                atlas.cluster.nominate(class, *node, pod.priority);
-            }
+        for name in names(state) {
+            atlas.set(state, view, name, now);
         }
         atlas
     }
 
-    fn add_daemons(&mut self, state: &State, view: &View, name: &str, number: usize) {
-        let shape = &state.machines[name].machine.shape;
-        for (key, sample) in &state.daemon_sets {
-            if !view.load(name).daemon_sets.contains(key) && daemon_set_wants(sample, name, shape) {
-                let class = self.cluster.class(sample);
-                self.cluster.place(class, number);
-            }
+    /// Sets one node down as it is now, or takes it away when there is none.
+    pub(super) fn set(&mut self, state: &State, view: &View, name: &str, now: Timestamp) {
+        self.leave(name);
+        if let Some(sight) = sight(state, name, now).filter(|sight| sight.standing.is_there()) {
+            self.enter(state, view, name, &sight);
         }
     }
 
-    /// All that keeps the pod off this machine or node, in the scheduler's order. Nothing, when it fits.
-    pub(super) fn misfits(&mut self, pod: &Pod, name: &str) -> Vec<Misfit> {
+    /// An off machine is taken as booting from now on.
+    pub(super) fn wake(&mut self, state: &State, view: &View, name: &str) {
+        if let Some(tracked) = state.machines.get(name) {
+            self.leave(name);
+            self.enter(state, view, name, &Sight::future(tracked));
+        }
+    }
+
+    /// Takes a node away, with all that is on it.
+    pub(super) fn leave(&mut self, name: &str) {
+        if let Some(node) = self.nodes.remove(name) {
+            self.cluster.remove_node(node);
+        }
+    }
+
+    fn enter(&mut self, state: &State, view: &View, name: &str, sight: &Sight<'_>) {
+        let node = self.cluster.add_node(name, sight.shape, &sight.transient, sight.cordoned);
+        self.nodes.insert(name.to_owned(), node);
+        let load = view.load(name);
+        if sight.comes {
+            for (key, sample) in &state.daemon_sets {
+                if !load.daemon_sets.contains(key) && daemon_set_wants(sample, name, sight.shape) {
+                    let class = self.cluster.class(sample);
+                    self.cluster.place(class, node);
+                }
+            }
+        }
+        for pod in load.pods.iter().filter_map(|id| state.pods.get(id)) {
+            let class = self.cluster.class(pod);
+            self.cluster.place(class, node);
+        }
+        for pod in view.nominated(name).filter_map(|id| state.pods.get(id)).filter(|pod| is_live(pod)) {
+            let class = self.cluster.class(pod);
+            self.cluster.nominate(class, node, pod.priority);
+        }
+    }
+
+    /// All that keeps the pod off this machine or node, in the scheduler's order. Nothing, when it fits. A machine
+    /// that is not up is judged as it will be: neither cordoned nor sick.
+    pub(super) fn misfits(&mut self, state: &State, view: &View, pod: &Pod, name: &str, now: Timestamp) -> Vec<Misfit> {
+        let up = state.nodes.get(name).is_some_and(|node| node.ready);
+        let coming = sight(state, name, now).is_some_and(|sight| sight.comes && sight.standing.is_there());
+        let as_it_is = !state.machines.contains_key(name) || up || coming;
+        if !as_it_is {
+            self.wake(state, view, name);
+        }
+        let misfits = self.judged(pod, name);
+        if !as_it_is {
+            self.set(state, view, name, now);
+        }
+        misfits
+    }
+
+    fn judged(&mut self, pod: &Pod, name: &str) -> Vec<Misfit> {
         let Some(node) = self.nodes.get(name).copied() else { return Vec::new() };
         let class = self.cluster.ask(pod);
         let misfits = self.cluster.misfits(class, node);
@@ -70,8 +106,19 @@ impl Atlas {
         self.cluster.judge(class, node, pod.priority).into_iter().collect()
     }
 
-    /// The first of them.
-    pub(super) fn misfit(&mut self, pod: &Pod, name: &str) -> Option<Misfit> {
-        self.misfits(pod, name).into_iter().next()
+    /// Puts a pod on a node that is there, if all the filters agree.
+    pub(super) fn put(&mut self, pod: &Pod, name: &str) -> Option<Put> {
+        let node = self.nodes.get(name).copied()?;
+        let class = self.cluster.ask(pod);
+        if self.cluster.judge(class, node, pod.priority).is_some() {
+            return None;
+        }
+        self.cluster.place(class, node);
+        Some(Put { class, node })
+    }
+
+    /// Takes a pod away that was put.
+    pub(super) fn take(&mut self, put: Put) {
+        self.cluster.unplace(put.class, put.node);
     }
 }

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::policy::Policy;
-use super::state::Tracked;
+use super::state::{Tracked, after};
 use crate::model::node::Shape;
 use crate::model::pod::Pod;
 
@@ -139,6 +140,15 @@ fn seconds(ms: i64) -> u64 {
 pub(super) fn boot_seconds(policy: &Policy, tracked: &Tracked) -> u64 {
     let median = quantile(&tracked.boots_ms, 50).unwrap_or(policy.energy.boot_ms);
     seconds(median).next_multiple_of(5)
+}
+
+/// When a machine that boots is expected to be Ready: as its last boots went, or its longest when it is past that.
+/// In the end it is its deadline.
+pub(super) fn ready_about(policy: &Policy, tracked: &Tracked, deadline: Timestamp, now: Timestamp) -> Timestamp {
+    let began = tracked.boot_began.unwrap_or(tracked.since);
+    let usual = quantile(&tracked.boots_ms, 50).unwrap_or(policy.energy.boot_ms);
+    let slow = quantile(&tracked.boots_ms, 95).unwrap_or(usual);
+    [usual, slow].into_iter().map(|ms| after(began, ms)).find(|ready| *ready >= now).unwrap_or(deadline).min(deadline)
 }
 
 /// The least of these numbers that so many hundredths of them do not exceed.

@@ -10,14 +10,75 @@ use super::solve::compile::{Compiled, Question, Waiter};
 use super::solve::sites::{Seen, Sites, Standing};
 use super::state::{Phase, State, Tracked, is_demand};
 use super::view::View;
-use crate::model::node::Node;
+use crate::model::node::{Node, Shape, Taint};
 use crate::model::pod::Pod;
-use crate::scheduling::Place;
+
+/// The names of all nodes and machines.
+pub(super) fn names(state: &State) -> impl Iterator<Item = &str> {
+    let others = state.nodes.keys().filter(|name| !state.machines.contains_key(*name));
+    state.machines.keys().chain(others).map(String::as_str)
+}
+
+/// What a node is, or would be, before its pods are counted.
+pub(super) struct Sight<'a> {
+    pub(super) standing: Standing,
+    pub(super) shape: &'a Shape,
+    /// Taints of its health.
+    pub(super) transient: Vec<Taint>,
+    pub(super) cordoned: bool,
+    /// Its DaemonSets have yet to put their pods on it.
+    pub(super) comes: bool,
+}
+
+impl<'a> Sight<'a> {
+    /// A machine as it will be: neither cordoned nor sick.
+    pub(super) fn future(tracked: &'a Tracked) -> Self {
+        let shape = &tracked.machine.shape;
+        Self { standing: Standing::Coming, shape, transient: Vec::new(), cordoned: false, comes: true }
+    }
+}
+
+/// What is to be seen of a node or machine; nothing when there is none of this name.
+pub(super) fn sight<'a>(state: &'a State, name: &str, now: Timestamp) -> Option<Sight<'a>> {
+    let node = state.nodes.get(name);
+    match (state.machines.get(name), node) {
+        (Some(tracked), _) => Some(of_machine(tracked, node, now)),
+        (None, Some(node)) => {
+            let standing = if node.ready && !node.cordoned { Standing::Ready } else { Standing::Present };
+            let (shape, cordoned) = (&node.shape, node.cordoned);
+            Some(Sight { standing, shape, transient: node.lasting(), cordoned, comes: false })
+        }
+        (None, None) => None,
+    }
+}
+
+fn of_machine<'a>(tracked: &'a Tracked, node: Option<&Node>, now: Timestamp) -> Sight<'a> {
+    let takes = node.is_some_and(|node| node.ready && !node.cordoned);
+    let on = matches!(tracked.phase, Phase::On { unready_since: None, .. });
+    let (standing, comes, cordoned) = if on && takes {
+        (Standing::Ready, false, false)
+    } else if boots(tracked, now) {
+        (Standing::Coming, true, false)
+    } else if tracked.phase == Phase::Uncordoning {
+        (Standing::Coming, false, false)
+    } else if is_candidate(tracked) {
+        (Standing::Off, true, false)
+    } else if can_turn_back(tracked) {
+        (Standing::Present, false, false)
+    } else {
+        let standing = if node.is_some() { Standing::Present } else { Standing::Absent };
+        (standing, false, node.is_some_and(|node| node.cordoned))
+    };
+    // A machine that is not up yet has the health of one that is.
+    let up = matches!(standing, Standing::Ready | Standing::Present);
+    let transient = node.filter(|_| up).map_or_else(Vec::new, Node::lasting);
+    Sight { standing, shape: &tracked.machine.shape, transient, cordoned, comes }
+}
 
 /// All sites as they are.
 pub(super) fn sites(state: &State, view: &View, now: Timestamp) -> Sites {
     let mut sites = Sites::default();
-    for name in state.machines.keys().chain(state.nodes.keys().filter(|name| !state.machines.contains_key(*name))) {
+    for name in names(state) {
         set(&mut sites, state, view, name, now);
     }
     sites
@@ -25,54 +86,20 @@ pub(super) fn sites(state: &State, view: &View, now: Timestamp) -> Sites {
 
 /// Sets one site down as it is.
 pub(super) fn set(sites: &mut Sites, state: &State, view: &View, name: &str, now: Timestamp) {
-    let node = state.nodes.get(name);
-    let (standing, place) = match (state.machines.get(name), node) {
-        (Some(tracked), _) => of_machine(state, view, tracked, node, now),
-        (None, Some(node)) => {
-            let takes = node.ready && !node.cordoned;
-            let standing = if takes { Standing::Ready } else { Standing::Present };
-            (standing, view.place(&node.name, &node.shape, node.cordoned))
-        }
-        (None, None) => return sites.remove(name),
+    let Some(sight) = sight(state, name, now) else { return sites.remove(name) };
+    let place = match state.machines.get(name) {
+        Some(tracked) if sight.comes => view.future(state, tracked),
+        _ => view.place(name, sight.shape, sight.cordoned),
     };
-    // A machine that is not up yet has the health of one that is.
-    let up = matches!(standing, Standing::Ready | Standing::Present);
-    let transient = node.filter(|_| up).map_or_else(Vec::new, Node::lasting);
     let seen = Seen {
-        shape: place.shape,
-        transient: &transient,
-        cordoned: place.cordoned,
+        shape: sight.shape,
+        transient: &sight.transient,
+        cordoned: sight.cordoned,
         used: &place.used,
         ports: &place.ports,
-        standing,
+        standing: sight.standing,
     };
     sites.set(name, seen);
-}
-
-fn of_machine<'a>(
-    state: &State,
-    view: &View,
-    tracked: &'a Tracked,
-    node: Option<&Node>,
-    now: Timestamp,
-) -> (Standing, Place<'a>) {
-    let (name, shape) = (&tracked.machine.name, &tracked.machine.shape);
-    let takes = node.is_some_and(|node| node.ready && !node.cordoned);
-    let on = matches!(tracked.phase, Phase::On { unready_since: None, .. });
-    if on && takes {
-        (Standing::Ready, view.place(name, shape, false))
-    } else if boots(tracked, now) {
-        (Standing::Coming, view.future(state, tracked))
-    } else if tracked.phase == Phase::Uncordoning {
-        (Standing::Coming, view.place(name, shape, false))
-    } else if is_candidate(tracked) {
-        (Standing::Off, view.future(state, tracked))
-    } else if can_turn_back(tracked) {
-        (Standing::Present, view.place(name, shape, false))
-    } else {
-        let standing = if node.is_some() { Standing::Present } else { Standing::Absent };
-        (standing, view.place(name, shape, node.is_some_and(|node| node.cordoned)))
-    }
 }
 
 /// The pods on nodes, each with its site, if anything that waits or is there asks where they are.

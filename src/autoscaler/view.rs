@@ -24,6 +24,8 @@ pub(super) struct Load {
     pub(super) staying: usize,
     /// DaemonSets that have a pod here, by namespace and name.
     pub(super) daemon_sets: BTreeSet<String>,
+    /// All pods that use its resources.
+    pub(super) pods: Vec<PodId>,
 }
 
 /// What all nodes carry.
@@ -31,6 +33,8 @@ pub(super) struct Load {
 pub(super) struct View {
     loads: BTreeMap<String, Load>,
     empty: Load,
+    /// By node: pods that the scheduler makes room for there.
+    nominated: BTreeMap<String, Vec<PodId>>,
     /// Why machines are kept for what queues promise, by name.
     promised: BTreeMap<String, String>,
 }
@@ -39,8 +43,14 @@ impl View {
     pub(super) fn of(state: &State) -> Self {
         let mut view = Self::default();
         for pod in state.pods.values().filter(|pod| is_live(pod)) {
-            let Some(node) = &pod.node else { continue };
+            let Some(node) = &pod.node else {
+                if let Some(node) = &pod.nominated {
+                    view.nominated.entry(node.clone()).or_default().push(pod.id.clone());
+                }
+                continue;
+            };
             let load = view.loads.entry(node.clone()).or_default();
+            load.pods.push(pod.id.clone());
             if let Owner::DaemonSet(name) = &pod.owner {
                 load.daemons.add(&pod.requests);
                 load.daemon_sets.insert(format!("{}/{name}", pod.id.namespace));
@@ -71,6 +81,11 @@ impl View {
     /// What a node carries.
     pub(super) fn load(&self, node: &str) -> &Load {
         self.loads.get(node).unwrap_or(&self.empty)
+    }
+
+    /// The pods that the scheduler makes room for on a node.
+    pub(super) fn nominated(&self, node: &str) -> impl Iterator<Item = &PodId> {
+        self.nominated.get(node).into_iter().flatten()
     }
 
     /// A node that is there, as a place.

@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::energy::ready_about;
 use super::scale_down::{Stays, stays};
 use super::scale_up::{boots, counts, is_candidate};
 use super::state::{Phase, State, Tracked, Wish, after};
@@ -97,7 +98,9 @@ fn describe(state: &State, view: &View, tracked: &Tracked, now: Timestamp) -> St
         Phase::Off if is_candidate(tracked) => format!("off; it may be powered on{trouble}"),
         Phase::Off => format!("off{trouble}"),
         Phase::PoweringOn { deadline, .. } if boots(tracked, now) => {
-            format!("booting, because {}; it must be Ready within {}", tracked.reason, until(*deadline, now))
+            let about = ready_about(&state.policy, tracked, *deadline, now).strftime("%H:%M:%S UTC");
+            let within = until(*deadline, now);
+            format!("booting, because {}; ready about {about}, it must be within {within}", tracked.reason)
         }
         Phase::PoweringOn { .. } => format!("booting, too late{trouble}"),
         Phase::On { unready_since: Some(since), .. } => {

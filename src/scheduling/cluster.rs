@@ -29,6 +29,8 @@ pub struct Cluster {
     classes: Vec<Entry>,
     by_class: Lookup<Arc<Class>>,
     nodes: Vec<Option<Spot>>,
+    /// Numbers of nodes that were removed: the next ones get them.
+    vacant: Vec<usize>,
     counters: Vec<Counter>,
     by_count: Lookup<Count>,
     /// By topology key: the number of each of its values.
@@ -82,7 +84,7 @@ impl Cluster {
 
     /// Adds a node. `transient` are taints besides those of its shape.
     pub fn add_node(&mut self, name: &str, shape: &Shape, transient: &[Taint], cordoned: bool) -> usize {
-        let node = self.nodes.len();
+        let node = self.vacant.pop().unwrap_or(self.nodes.len());
         // A cordoned node has the taint that says so, too, which spread constraints may honor.
         let cordon = cordoned.then(taints::cordon);
         let taints = shape.taints.iter().chain(transient).cloned().chain(cordon).collect();
@@ -99,7 +101,11 @@ impl Cluster {
             let domain = domain_of(&mut self.domains, &counter.count, &spot);
             counter.node_comes(node, domain);
         }
-        self.nodes.push(Some(spot));
+        if node == self.nodes.len() {
+            self.nodes.push(Some(spot));
+        } else {
+            self.nodes[node] = Some(spot);
+        }
         node
     }
 
@@ -115,6 +121,7 @@ impl Cluster {
             counter.node_goes(node);
         }
         self.nodes[node] = None;
+        self.vacant.push(node);
     }
 
     /// The class of a pod, wherever it is.

@@ -44,6 +44,20 @@ pub struct Most<'a> {
     pub racks: BTreeMap<&'a str, u64>,
 }
 
+impl Most<'_> {
+    /// One of these machines has been powered on.
+    pub fn take(&mut self, offer: &Offer<'_>) {
+        self.total = self.total.map(|most| most.saturating_sub(1));
+        if let Some(most) = self.pools.get_mut(offer.pool) {
+            *most = most.saturating_sub(1);
+        }
+        self.draws = self.draws.map(|most| most.saturating_sub(offer.draws));
+        if let Some(most) = offer.rack.and_then(|rack| self.racks.get_mut(rack)) {
+            *most = most.saturating_sub(offer.draws);
+        }
+    }
+}
+
 /// A pod that waits.
 #[derive(Debug, Clone)]
 pub struct Waiter<'a> {

@@ -29,6 +29,13 @@ pub enum Standing {
     Off,
 }
 
+impl Standing {
+    /// True for a node that is there or coming: to topology it is a domain.
+    pub fn is_there(self) -> bool {
+        matches!(self, Self::Present | Self::Ready | Self::Coming)
+    }
+}
+
 /// One node as it is or would be.
 #[derive(Debug, Clone, Default)]
 pub struct Site {
@@ -140,6 +147,11 @@ impl Sites {
                 self.all.insert(at, site);
             }
         }
+    }
+
+    /// Takes a site as something else from now on.
+    pub fn stand(&mut self, site: usize, standing: Standing) {
+        self.all[site].standing = standing;
     }
 
     /// Forgets a site.

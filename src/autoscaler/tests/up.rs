@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::autoscaler::energy::{Energy, Watts};
-use crate::model::pod::{Group, PodTerm};
+use crate::model::fact::{Claim, Fact, Volume};
+use crate::model::pod::{ClaimUse, Group, PodTerm, Spread};
 use crate::model::selector::{Operator, Requirement, Selector};
 
 fn woken(actions: &[(String, What)]) -> Vec<&str> {
@@ -136,4 +137,76 @@ fn pods_that_keep_apart_get_a_machine_each() {
     rig.send(Event::NodesListed { nodes: vec![] });
     rig.send(Event::PodsListed { pods: vec![apart("one"), apart("two")] });
     assert_eq!(woken(&rig.wait(2000)), ["a", "b"]);
+}
+
+/// The solver does not count volumes: the scheduler's own filters do, before anything is powered on.
+#[test]
+fn what_the_full_filters_refuse_is_planned_anew() {
+    let mut rig = Rig::new(&[("a", 4000), ("b", 8000)], quick());
+    for machine in rig.state.machines.values_mut() {
+        machine.machine.shape.drivers.insert("disks".into(), Some(1));
+    }
+    for name in ["one", "two", "three"] {
+        rig.send(Event::FactApplied {
+            fact: Fact::Claim(Claim {
+                namespace: "ns".into(),
+                name: name.into(),
+                volume: Some(name.into()),
+                bound: true,
+                ..Claim::default()
+            }),
+        });
+        let csi = Some(("disks".into(), name.into()));
+        rig.send(Event::FactApplied { fact: Fact::Volume(Volume { name: name.into(), csi, ..Volume::default() }) });
+    }
+    let with = |name: &str| Pod { claims: vec![ClaimUse { claim: name.into(), ephemeral: false }], ..pod(name, 500) };
+    rig.apply(with("one"));
+    rig.apply(with("two"));
+    rig.apply(with("three"));
+    assert_eq!(woken(&rig.wait(1000)), ["a", "b"], "each takes one disk, whatever room it has besides");
+    let meant: Vec<&str> = rig.state.meant.values().map(String::as_str).collect();
+    assert_eq!(meant.len(), 2, "the third waits for nothing: {meant:?}");
+}
+
+/// To topology a machine that is off is not there: it is no domain that others could be too full beside.
+#[test]
+fn an_off_machine_is_no_domain() {
+    let mut rig = Rig::new(&[("a", 4000), ("b", 4000)], quick());
+    for (name, machine) in rig.state.machines.iter_mut() {
+        machine.machine.shape.labels.insert("zone".into(), format!("z-{name}"));
+    }
+    for machine in &mut rig.machines {
+        machine.shape.labels.insert("zone".into(), format!("z-{}", machine.name));
+    }
+    rig.up("a");
+    let labels = BTreeMap::from([("app".to_owned(), "w".to_owned())]);
+    let values = vec!["w".to_owned()];
+    let selector = Selector { requirements: vec![Requirement { key: "app".into(), operator: Operator::In, values }] };
+    let rule = Spread {
+        max_skew: 1,
+        topology_key: "zone".into(),
+        selector: Some(selector),
+        min_domains: 1,
+        honors_affinity: true,
+        honors_taints: false,
+    };
+    rig.apply(Pod { labels: labels.clone(), ..bound("old", 500, "a") });
+    rig.apply(Pod { labels, spread: vec![rule], ..pod("p", 500) });
+    let text = why_pod(&rig.state, &pod("p", 0).id, time(rig.now)).to_string();
+    assert!(text.contains("a: on; pod ns/old is on it"), "it fits beside the other: {text}");
+    assert_eq!(rig.wait(60_000), [], "the scheduler will place it on a");
+}
+
+#[test]
+fn a_boot_is_expected_to_take_what_it_took_before() {
+    let mut rig = Rig::new(&[("a", 4000)], quick());
+    rig.state.machines.get_mut("a").unwrap().boots_ms = vec![40_000, 50_000, 70_000];
+    rig.apply(pod("p", 500));
+    rig.wait(1000);
+    let said = |rig: &Rig| why::notice::notices(&rig.state, time(rig.now)).remove(0).text;
+    assert_eq!(said(&rig), "machine a is booting, ready about 00:00:51 UTC");
+    rig.wait(60_000);
+    assert_eq!(said(&rig), "machine a is booting, ready about 00:01:11 UTC", "it is slow this time");
+    rig.wait(60_000);
+    assert_eq!(said(&rig), "machine a is booting, ready about 00:05:01 UTC", "by its deadline at the latest");
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::super::atlas::Atlas;
+use super::super::energy::ready_about;
 use super::super::scale_up::boots;
 use super::super::state::{Phase, State, Tracked, is_demand};
 use super::super::view::View;
@@ -80,11 +81,12 @@ fn of_pods(state: &State, now: Timestamp) -> Vec<Notice> {
     if waiting.is_empty() {
         return Vec::new();
     }
-    let mut atlas = Atlas::of(state, &View::of(state));
-    waiting.into_iter().filter_map(|pod| of_pod(state, &mut atlas, pod, now)).collect()
+    let view = View::of(state);
+    let mut atlas = Atlas::of(state, &view, now);
+    waiting.into_iter().filter_map(|pod| of_pod(state, &view, &mut atlas, pod, now)).collect()
 }
 
-fn of_pod(state: &State, atlas: &mut Atlas, pod: &Pod, now: Timestamp) -> Option<Notice> {
+fn of_pod(state: &State, view: &View, atlas: &mut Atlas, pod: &Pod, now: Timestamp) -> Option<Notice> {
     let notice = |reason, key: String, warning, text| Notice {
         about: About::Pod(pod.id.clone(), pod.uid.clone()),
         reason,
@@ -92,11 +94,11 @@ fn of_pod(state: &State, atlas: &mut Atlas, pod: &Pod, now: Timestamp) -> Option
         warning,
         text,
     };
-    let booting = state.machines.values().filter(|tracked| boots(tracked, now));
-    for tracked in booting {
+    for tracked in state.machines.values().filter(|tracked| boots(tracked, now)) {
+        let Phase::PoweringOn { deadline, .. } = tracked.phase else { continue };
         let name = &tracked.machine.name;
-        if atlas.misfit(pod, name).is_none() {
-            let ready = expected(tracked);
+        if atlas.misfits(state, view, pod, name, now).is_empty() {
+            let ready = ready_about(&state.policy, tracked, deadline, now);
             let text = format!("machine {name} is booting, ready about {}", ready.strftime("%H:%M:%S UTC"));
             return Some(notice("MachineBooting", format!("{name} {}", tracked.since), false, text));
         }
@@ -104,7 +106,7 @@ fn of_pod(state: &State, atlas: &mut Atlas, pod: &Pod, now: Timestamp) -> Option
     // Why not, by how many machines say so; with the remedy of one of them.
     let mut reasons: BTreeMap<String, (usize, String)> = BTreeMap::new();
     for name in state.machines.keys() {
-        let misfits = atlas.misfits(pod, name);
+        let misfits = atlas.misfits(state, view, pod, name, now);
         let first = misfits.first()?;
         let remedies: Vec<String> = misfits.iter().map(crate::scheduling::Misfit::remedy).collect();
         let entry = reasons.entry(first.filter().name().to_owned()).or_insert((0, String::new()));
@@ -117,9 +119,4 @@ fn of_pod(state: &State, atlas: &mut Atlas, pod: &Pod, now: Timestamp) -> Option
     let told: Vec<&str> = reasons.values().take(NAMED).map(|(_, text)| text.as_str()).collect();
     let text = format!("no machine can host it ({}). {}", key.join(", "), told.join(". "));
     Some(notice("NoMachineFits", key.join(","), true, text))
-}
-
-/// When a machine that boots must be Ready.
-fn expected(tracked: &Tracked) -> Timestamp {
-    if let Phase::PoweringOn { deadline, .. } = tracked.phase { deadline } else { tracked.since }
 }

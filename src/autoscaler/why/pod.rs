@@ -14,7 +14,7 @@ use crate::scheduling::Misfit;
 /// Why a pod waits, runs or does not matter.
 pub fn why_pod(state: &State, id: &PodId, now: Timestamp) -> Why {
     let view = View::of(state);
-    explain(state, &view, &mut Atlas::of(state, &view), id, now)
+    explain(state, &view, &mut Atlas::of(state, &view, now), id, now)
 }
 
 fn explain(state: &State, view: &View, atlas: &mut Atlas, id: &PodId, now: Timestamp) -> Why {
@@ -36,7 +36,7 @@ fn explain(state: &State, view: &View, atlas: &mut Atlas, id: &PodId, now: Times
         }
         because.extend(state.machines.values().map(|tracked| verdict(state, view, atlas, tracked, pod, now)));
         for node in state.nodes.values().filter(|node| !state.machines.contains_key(&node.name)) {
-            let misfits = atlas.misfits(pod, &node.name);
+            let misfits = atlas.misfits(state, view, pod, &node.name, now);
             because.push(if misfits.is_empty() {
                 about(&node.name, format!("{}: it fits; the scheduler may place it", node.name))
             } else {
@@ -92,7 +92,7 @@ pub(super) fn verdict(
 ) -> Why {
     let name = &tracked.machine.name;
     let label = format!("{name} ({})", tracked.phase.name());
-    let misfits = atlas.misfits(pod, name);
+    let misfits = atlas.misfits(state, view, pod, name, now);
     if !misfits.is_empty() {
         return off(name, &label, misfits);
     }
@@ -105,10 +105,12 @@ pub(super) fn verdict(
 /// The pods that wait and that no machine and no node could host as things are, each with the reason of each machine.
 pub fn unplaceable(state: &State, now: Timestamp) -> Vec<Why> {
     let view = View::of(state);
-    let mut atlas = Atlas::of(state, &view);
+    let mut atlas = Atlas::of(state, &view, now);
     let names: Vec<&String> = state.machines.keys().chain(state.nodes.keys()).collect();
     let waiting: Vec<&Pod> = state.pods.values().filter(|pod| is_demand(pod)).collect();
-    let hopeless = |pod: &&Pod, atlas: &mut Atlas| names.iter().all(|name| atlas.misfit(pod, name).is_some());
+    let hopeless = |pod: &&Pod, atlas: &mut Atlas| {
+        names.iter().all(|name| !atlas.misfits(state, &view, pod, name, now).is_empty())
+    };
     let mut all = Vec::new();
     for pod in waiting {
         if hopeless(&pod, &mut atlas) {

@@ -82,7 +82,7 @@ pub fn why_queue(state: &State, name: &str, now: Timestamp) -> Why {
         return Why::line(format!("queue {name}: nothing is known of it; known are: {known}"));
     };
     let view = View::with_promises(state);
-    let mut atlas = Atlas::of(state, &view);
+    let mut atlas = Atlas::of(state, &view, now);
     let mut because = Vec::new();
     because.extend(state.frozen().map(|frozen| Why::line(format!("frozen: {frozen}"))));
     because.extend(covered(state, queue).into_iter().map(|one| service(state, &view, &mut atlas, name, one, now)));
