@@ -172,7 +172,7 @@ fn what_the_full_filters_refuse_is_planned_anew() {
 #[test]
 fn an_off_machine_is_no_domain() {
     let mut rig = Rig::new(&[("a", 4000), ("b", 4000)], quick());
-    for (name, machine) in rig.state.machines.iter_mut() {
+    for (name, machine) in &mut rig.state.machines {
         machine.machine.shape.labels.insert("zone".into(), format!("z-{name}"));
     }
     for machine in &mut rig.machines {
