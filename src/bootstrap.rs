@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod folder;
+pub mod gateway;
 pub mod plan;
 pub mod progress;
 pub mod removal;

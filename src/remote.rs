@@ -2,6 +2,7 @@
 //! once (sshd refuses the eleventh), one script a channel on standard input, so that nothing secret stands
 //! in an argument and nothing has to be quoted twice.
 
+mod forward;
 pub mod push;
 mod stream;
 

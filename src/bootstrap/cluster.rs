@@ -89,6 +89,15 @@ impl Api<'_> {
         ))
     }
 
+    /// The administrator of the function gateway: name and password.
+    pub async fn gateway_password(&self) -> Result<(String, String), ClusterError> {
+        let script = "for key in username password; do\n\
+             kubectl -n marea-functions get secret gateway -o \"jsonpath={.data.$key}\" | base64 -d; echo\ndone\n";
+        let answer = self.kubectl("reading the function gateway's password", script).await?;
+        let mut lines = answer.lines().map(str::to_owned);
+        Ok((lines.next().unwrap_or_default(), lines.next().unwrap_or_default()))
+    }
+
     /// Waits until the nodes of `machines` are Ready, and tells what they are.
     pub async fn wait_ready(&self, machines: &[&Machine], progress: &Progress) -> Result<Nodes, ClusterError> {
         let began = crate::clock::monotonic();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
+use super::functions::first;
 use super::providers;
 use super::radl::texts::{self, ReadingArgs};
 use crate::bootstrap::folder::Folder;
@@ -33,6 +34,7 @@ use crate::remote::Access;
   marea bootstrap radl/elastic-local.radl --plan      what would be done
   marea bootstrap radl/elastic-local.radl             do it; again: nothing to do
   marea bootstrap site.radl --config marea.toml       on machines of your own
+  marea bootstrap site.radl --functions thumbs.yaml   and make the functions of an FDL file
 
 A bootstrap that failed or was killed goes on where it was when it is run again.")]
 pub struct BootstrapArgs {
@@ -48,6 +50,9 @@ pub struct BootstrapArgs {
     /// A folder of recipes of your own; one of a known name takes its place
     #[arg(long, value_name = "DIR")]
     pub recipes: Option<PathBuf>,
+    /// FDL files whose functions the new cluster gets; may be given more than once
+    #[arg(long, value_name = "FDL")]
+    pub functions: Vec<PathBuf>,
     /// Print the steps and do nothing
     #[arg(long)]
     pub plan: bool,
@@ -117,6 +122,8 @@ async fn act(args: BootstrapArgs, state: &Path, bundle: &Path) -> anyhow::Result
         spec.front_end.recipes.push(RecipeUse { name, version, parameters });
     }
     config.policy(&spec).map_err(wrong)?;
+    // Read before anything is done: a mistake in them is no reason for half a cluster.
+    let functions = first::read(&args.functions, &spec).map_err(wrong)?;
     let machines = config.machines(&spec).map_err(wrong)?;
     let bundle = std::path::absolute(bundle)?;
     let plan = plan(&spec, &machines, &sources, &index(&bundle)?).map_err(|error| match error {
@@ -128,7 +135,7 @@ async fn act(args: BootstrapArgs, state: &Path, bundle: &Path) -> anyhow::Result
     })?;
     let ansible = contextualize::plan::plan(&context, &machines, &spec.name);
     if args.plan {
-        write!(std::io::stdout().lock(), "{plan}{ansible}")?;
+        write!(std::io::stdout().lock(), "{plan}{ansible}{functions}")?;
         return Ok(ExitCode::SUCCESS);
     }
     if config.config.provider == ProviderKind::Local && !rustix::process::geteuid().is_root() {
@@ -143,13 +150,12 @@ async fn act(args: BootstrapArgs, state: &Path, bundle: &Path) -> anyhow::Result
     let boot_timeout = u64::try_from(config.policy(&spec).map_err(wrong)?.boot_timeout_ms / 1000).unwrap_or(300);
     let bootstrap = Bootstrap { spec, plan, ansible, provider, access, folder, bundle, boot_timeout, service };
     let report = bootstrap.run(&progress).await;
-    tell(
-        &report.context("the cluster is not whole yet; mend what is said and run the same command again")?,
-        &bootstrap.plan,
-        bootstrap.service.is_some(),
-        state,
-        &progress,
-    )
+    let report = report.context("the cluster is not whole yet; mend what is said and run the same command again")?;
+    let code = tell(&report, &bootstrap.plan, bootstrap.service.is_some(), state, &progress)?;
+    if report.failures.is_empty() {
+        functions.apply(&bootstrap).await.context("the cluster is Ready, but not all functions are there")?;
+    }
+    Ok(code)
 }
 
 fn tell(report: &Report, plan: &Plan, service: bool, state: &Path, progress: &Progress) -> anyhow::Result<ExitCode> {

@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 pub mod apply;
 pub mod client;
 pub mod events;
+pub mod first;
 pub mod serve;
 
 /// Functions: run a container for each object that comes into a bucket.

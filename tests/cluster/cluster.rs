@@ -38,10 +38,12 @@ pub struct Site {
     pub scope: &'static str,
     pub config: &'static str,
     pub radl: &'static str,
+    /// More words of its bootstrap.
+    pub more: &'static [&'static str],
 }
 
 /// The cluster of most tests.
-const MAIN: Site = Site { state: STATE, scope: "mareat", config: CONFIG, radl: "radl/elastic-local.radl" };
+const MAIN: Site = Site { state: STATE, scope: "mareat", config: CONFIG, radl: "radl/elastic-local.radl", more: &[] };
 
 impl Cluster {
     /// Makes the bundle and the cluster, or finds them made.
@@ -60,8 +62,15 @@ impl Cluster {
     }
 
     pub fn bootstrap(&self) -> Result<String, String> {
-        let out = self.marea(&["bootstrap", self.site.radl, "--config", &self.config()]);
-        ok(&out)
+        ok(&self.bootstrap_output())
+    }
+
+    pub fn bootstrap_output(&self) -> Output {
+        let mut words = vec!["bootstrap", self.site.radl, "--config"];
+        let config = self.config();
+        words.push(&config);
+        words.extend(self.site.more);
+        self.marea(&words)
     }
 
     pub fn config(&self) -> String {

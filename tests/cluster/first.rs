@@ -51,6 +51,30 @@ pub fn bootstrap_finishes_after_kill(cluster: &Cluster) -> Result<(), String> {
     Ok(())
 }
 
+/// A join that was cut off at any point is finished when it is repeated: one that the cluster has seen is kept as it
+/// is, any other is undone and done again, though its Node still seems Ready.
+pub fn a_join_that_half_happened_is_finished(cluster: &Cluster) -> Result<(), String> {
+    let worker = cluster.workers().into_iter().next().ok_or("no worker")?;
+    let uid = || cluster.kubectl(&["get", "node", &worker, "-o", "jsonpath={.metadata.uid}"]).unwrap_or_default();
+    let ready = || {
+        let state = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
+        cluster.kubectl(&["get", "node", &worker, "-o", state]).is_ok_and(|text| text == "True")
+    };
+    let marker = "/var/lib/marea/kubeadm-join-complete";
+    cluster.stop_daemon();
+    ok(&cluster.marea(&["machine", "--scope", "mareat", "--subnet", "10.78.0.0/24", "on", &worker]))?;
+    cluster.wait("the worker is Ready", 90, ready)?;
+    let before = uid();
+    cluster.ssh(&worker, &format!("rm {marker}"))?;
+    cluster.bootstrap()?;
+    check!(ready() && uid() == before, "a worker that had joined was joined again");
+    cluster.ssh(&worker, &format!("systemctl stop kubelet; rm {marker} /etc/kubernetes/kubelet.conf"))?;
+    check!(ready(), "its Node is to seem Ready, which is what makes it hard");
+    cluster.bootstrap()?;
+    check!(ready(), "the worker did not join again");
+    cluster.ssh(&worker, &format!("test -e {marker} && systemctl is-active -q kubelet")).map(drop)
+}
+
 pub fn the_daemon_has_the_least_rights(_cluster: &Cluster) -> Result<(), String> {
     let own = format!("{STATE}/kubeconfig");
     let may = |verb: &str, what: &str| {

@@ -27,6 +27,7 @@ boot_timeout = "120s"
 listen = "127.0.0.1:9562"
 "#,
     radl: "radl/functions-local.radl",
+    more: &["--functions", "/var/lib/marea-test-functions/shout.yaml"],
 };
 
 const FDL: &str = "\
@@ -42,6 +43,19 @@ functions:
       output: [{storage_provider: minio.default, path: shout/out}]
 ";
 
+/// Takes one event after the other.
+const SLOW: &str = "\
+functions:
+  oscar:
+  - lab:
+      name: slow
+      image: marea.local/busybox:1
+      script: slow.sh
+      cpu: 50m
+      memory: 32Mi
+      annotations: {marea.dev/jobs-in-flight: '1'}
+";
+
 /// The result's name tells which pod made it, so that a second run of the same file is seen.
 const SCRIPT: &str =
     "#!/bin/sh\ntr a-z A-Z < \"$INPUT_FILE_PATH\" > \"$TMP_OUTPUT_DIR/$(basename \"$INPUT_FILE_PATH\")@$(hostname)\"\n";
@@ -51,26 +65,97 @@ fn uploads() -> usize {
     std::env::var("MAREA_UPLOADS").ok().and_then(|text| text.parse().ok()).unwrap_or(500)
 }
 
-pub fn uploads_outlive_every_death(_: &Cluster) -> Result<(), String> {
-    let cluster = Cluster::at(SITE)?;
-    let result = story(&cluster);
-    if let Err(error) = &result {
-        println!("{error}\n{}", cluster.daemon_log_tail());
+/// The cluster of these tests: its bootstrap brings the function `shout`.
+pub fn open() -> Result<Cluster, String> {
+    std::fs::create_dir_all(SITE.state).map_err(|e| e.to_string())?;
+    for (name, text) in [("shout.sh", SCRIPT), ("shout.yaml", FDL)] {
+        std::fs::write(format!("{}/{name}", SITE.state), text).map_err(|e| e.to_string())?;
+    }
+    Cluster::at(SITE)
+}
+
+/// What a bootstrap does with `--functions`: the first makes them, the next finds them as the file says.
+pub fn brought_by_the_bootstrap(cluster: &Cluster) -> Result<(), String> {
+    let out = cluster.bootstrap_output();
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    check!(out.status.success() && said.contains("nothing to do"), "{said}");
+    check!(said.contains("function shout: is as the file says"), "{said}");
+    let file = format!("{}/shout.yaml", SITE.state);
+    std::fs::write(&file, FDL.replace("50m", "60m")).map_err(|e| e.to_string())?;
+    let out = cluster.bootstrap_output();
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    std::fs::write(&file, FDL).map_err(|e| e.to_string())?;
+    check!(said.contains("function shout: changed"), "{said}");
+    let config = cluster.kubectl(&["-n", "marea-functions", "get", "configmap", "shout", "-o", "yaml"])?;
+    check!(config.contains("60m"), "{config}");
+    cluster.bootstrap().map(drop)
+}
+
+/// Events that wait are seen by the daemon, with no more than its own rights.
+pub fn depth_is_seen(cluster: &Cluster) -> Result<(), String> {
+    cluster.start_daemon(&[])?;
+    let front = cluster.address("front")?;
+    let functions = |args: &[&str], input: &str| -> Result<String, String> {
+        let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).map_err(|e| e.to_string());
+        write("slow.sh", "#!/bin/sh\nsleep 1\n")?;
+        write("slow.yaml", SLOW)?;
+        write("input", input)?;
+        let out = std::process::Command::new(MAREA)
+            .arg("functions")
+            .args(args)
+            .current_dir(folder.path())
+            .env("MAREA_FUNCTIONS_ENDPOINT", format!("http://{front}:30301"))
+            .env("MAREA_FUNCTIONS_PASSWORD", password(cluster)?)
+            .output()
+            .map_err(|e| e.to_string())?;
+        crate::cluster::ok(&out)
+    };
+    functions(&["apply", "slow.yaml"], "")?;
+    for number in 0..6 {
+        functions(&["run", "slow", "--input", "input"], &number.to_string())?;
+    }
+    let slow = || -> Option<serde_json::Value> {
+        let status = cluster.status()?;
+        let queues = status["queues"].as_array()?.clone();
+        let gateway = queues.into_iter().find(|queue| queue["name"] == "gateway")?;
+        gateway["services"].as_array()?.iter().find(|service| service["service"] == "slow").cloned()
+    };
+    cluster
+        .wait("the daemon sees that events wait", 60, || slow().is_some_and(|one| one["waiting"].as_u64() > Some(2)))?;
+    let why = crate::cluster::ok(&cluster.marea(&["why", "queue", "gateway"]))?;
+    check!(why.contains("slow"), "{why}");
+    let metrics = runtime()?.block_on(async { reqwest::get("http://127.0.0.1:9562/metrics").await?.text().await });
+    let metrics = metrics.map_err(|e| e.to_string())?;
+    check!(metrics.lines().any(|l| l.starts_with("marea_queue_depth{") && l.contains("slow")), "{metrics}");
+    cluster.wait("and that none waits any more", 120, || {
+        slow().is_none_or(|one| one["waiting"] == 0 && one["in_flight"] == 0)
+    })?;
+    functions(&["delete", "slow"], "")?;
+    let gone = functions(&["run", "slow", "--input", "input"], "late");
+    check!(gone.is_err_and(|error| error.contains("there is no service slow")), "a deleted function took an event");
+    Ok(())
+}
+
+pub fn uploads_outlive_every_death(cluster: &Cluster) -> Result<(), String> {
+    let result = story(cluster);
+    if result.is_err() {
         let state = ["-n", "marea-functions", "get", "pods,jobs", "-o", "wide"];
         println!("{}", cluster.kubectl(&state).unwrap_or_default());
-    }
-    if std::env::var("MAREA_KEEP").is_err() {
-        cluster.destroy();
     }
     result
 }
 
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    tokio::runtime::Runtime::new().map_err(|e| e.to_string())
+}
+
 fn story(cluster: &Cluster) -> Result<(), String> {
-    let runtime = tokio::runtime::Runtime::new().map_err(|e| e.to_string())?;
+    let runtime = runtime()?;
     cluster.start_daemon(&[])?;
     cluster.wait("all workers are off", 180, || cluster.powered_on().is_empty())?;
-    let front = cluster.address("front-1").or_else(|_| cluster.address("front"))?;
-    apply(cluster, &front)?;
+    let front = cluster.address("front")?;
     let store = store(cluster, &front)?;
     let count = uploads();
     let mut deaths = BTreeMap::new();
@@ -152,7 +237,7 @@ fn running(cluster: &Cluster) -> Vec<(String, String)> {
 
 /// kill -9 of a program on the front-end, by its command line.
 fn kill(cluster: &Cluster, what: &str) -> Result<(), String> {
-    let front = if cluster.address("front").is_ok() { "front" } else { "front-1" };
+    let front = "front";
     let script = format!(
         "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^[^ ]*{what}' && kill -9 ${{p#/proc/}} && echo killed; done; true"
     );
@@ -166,24 +251,13 @@ fn secret(cluster: &Cluster, name: &str, key: &str) -> Result<String, String> {
     cluster.kubectl(&["-n", "marea-functions", "get", "secret", name, "-o", &path])
 }
 
-fn store(cluster: &Cluster, front: &str) -> Result<Store, String> {
+pub fn password(cluster: &Cluster) -> Result<String, String> {
+    secret(cluster, "gateway", "password")
+}
+
+pub fn store(cluster: &Cluster, front: &str) -> Result<Store, String> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let endpoint = Endpoint { url: format!("http://{front}:30300"), region: "us-east-1".to_owned(), verify: true };
     let keys = Keys { access: secret(cluster, "minio", "accessKey")?, secret: secret(cluster, "minio", "secretKey")? };
     Store::new(&endpoint, Some(keys)).map_err(|e| e.to_string())
-}
-
-fn apply(cluster: &Cluster, front: &str) -> Result<(), String> {
-    let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).map_err(|e| e.to_string());
-    write("shout.sh", SCRIPT)?;
-    write("shout.yaml", FDL)?;
-    let out = std::process::Command::new(MAREA)
-        .args(["functions", "apply", "shout.yaml"])
-        .current_dir(folder.path())
-        .env("MAREA_FUNCTIONS_ENDPOINT", format!("http://{front}:30301"))
-        .env("MAREA_FUNCTIONS_PASSWORD", secret(cluster, "gateway", "password")?)
-        .output()
-        .map_err(|e| e.to_string())?;
-    crate::cluster::ok(&out).map(drop)
 }

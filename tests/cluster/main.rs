@@ -17,6 +17,7 @@
     reason = "a test program: it may fail and speak"
 )]
 
+mod clients;
 mod cluster;
 mod demand;
 mod existing;
@@ -24,17 +25,19 @@ mod faults;
 mod first;
 mod functions;
 mod oscar;
+#[path = "../it/oscar_clients.rs"]
+mod oscar_clients;
 mod unit;
-
-use std::time::Instant;
 
 use cluster::Cluster;
 
 type Test = fn(&Cluster) -> Result<(), String>;
+type Open = fn() -> Result<Cluster, String>;
 
 const TESTS: &[(&str, Test)] = &[
     ("bootstrap_is_done_once", first::bootstrap_is_done_once),
     ("bootstrap_finishes_after_kill", first::bootstrap_finishes_after_kill),
+    ("a_join_that_half_happened_is_finished", first::a_join_that_half_happened_is_finished),
     ("the_daemon_has_the_least_rights", first::the_daemon_has_the_least_rights),
     ("a_pending_pod_powers_a_machine_on_and_idling_powers_it_off", demand::up_and_down),
     ("a_pod_that_fits_nowhere_is_named_and_blocks_no_other", demand::impossible_pod),
@@ -51,53 +54,68 @@ const TESTS: &[(&str, Test)] = &[
     ("destroy_leaves_nothing", first::destroy_leaves_nothing),
 ];
 
-/// Run only when asked for by name: it has not been seen to pass yet, and takes ten minutes.
-const BY_NAME: &[(&str, Test)] =
-    &[("five_hundred_uploads_outlive_every_death", functions::uploads_outlive_every_death)];
+/// After the others, when their cluster is gone: functions have a cluster of their own.
+const FUNCTIONS: &[(&str, Test)] = &[
+    ("functions_are_brought_by_the_bootstrap", functions::brought_by_the_bootstrap),
+    ("oscars_own_clients_work_on_a_real_cluster", clients::oscars_own),
+    ("the_daemon_sees_the_gateways_queue", functions::depth_is_seen),
+    ("five_hundred_uploads_outlive_every_death", functions::uploads_outlive_every_death),
+];
 
-#[expect(clippy::disallowed_methods, reason = "a test program measures and ends itself")]
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let ci = std::env::var("CI").is_ok_and(|v| v == "true");
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| name.contains(w.as_str()));
+    let of =
+        |tests: &'static [(&'static str, Test)]| tests.iter().filter(|(name, _)| is_wanted(name)).collect::<Vec<_>>();
+    let groups: [(Open, Vec<_>); 2] = [(Cluster::open, of(TESTS)), (functions::open, of(FUNCTIONS))];
+    let names: Vec<&str> = groups.iter().flat_map(|(_, tests)| tests).map(|(name, _)| *name).collect();
     if std::env::args().any(|a| a == "--list") {
-        for (name, _) in TESTS {
-            println!("{name}: test");
-        }
+        names.iter().for_each(|name| println!("{name}: test"));
         return;
     }
-    let named = |(n, _): &&(&str, Test)| wanted.iter().any(|w| n.contains(w.as_str()));
-    let run: Vec<_> =
-        TESTS.iter().filter(|t| wanted.is_empty() || named(t)).chain(BY_NAME.iter().filter(named)).collect();
     if !cluster::is_root() {
-        for (name, _) in &run {
+        for name in &names {
             println!("test {name} ... skipped: it makes machines on this computer, which needs root");
         }
-        std::process::exit(i32::from(ci));
+        end(i32::from(ci));
     }
-    let cluster = match Cluster::open() {
-        Ok(cluster) => cluster,
-        Err(error) => {
-            println!("the cluster could not be made:\n{error}");
-            std::process::exit(1);
-        }
-    };
     let mut failed = Vec::new();
-    for (name, test) in &run {
-        let start = Instant::now();
-        let result = test(&cluster);
-        let seconds = start.elapsed().as_secs_f64();
-        match result {
-            Ok(()) => println!("test {name} ... ok ({seconds:.1} s)"),
+    for (open, tests) in groups.into_iter().filter(|(_, tests)| !tests.is_empty()) {
+        let cluster = match open() {
+            Ok(cluster) => cluster,
             Err(error) => {
-                println!("test {name} ... FAILED ({seconds:.1} s)\n{error}\n{}", cluster.daemon_log_tail());
+                println!("the cluster could not be made:\n{error}");
+                return end(1);
+            }
+        };
+        for (name, test) in tests {
+            if !passes(name, || test(&cluster).map_err(|error| format!("{error}\n{}", cluster.daemon_log_tail()))) {
                 failed.push(*name);
             }
+            cluster.stop_daemon();
         }
-        cluster.stop_daemon();
+        if std::env::var("MAREA_KEEP").is_err() {
+            cluster.destroy();
+        }
     }
-    if std::env::var("MAREA_KEEP").is_err() {
-        cluster.destroy();
+    println!("\ncluster tests: {} passed, {} failed {failed:?}", names.len() - failed.len(), failed.len());
+    end(i32::from(!failed.is_empty()));
+}
+
+fn passes(name: &str, test: impl FnOnce() -> Result<(), String>) -> bool {
+    let start = cluster::now();
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test));
+    let result = result.unwrap_or_else(|_| Err("it panicked".to_owned()));
+    let seconds = start.elapsed().as_secs_f64();
+    match &result {
+        Ok(()) => println!("test {name} ... ok ({seconds:.1} s)"),
+        Err(error) => println!("test {name} ... FAILED ({seconds:.1} s)\n{error}"),
     }
-    println!("\ncluster tests: {} passed, {} failed {failed:?}", run.len() - failed.len(), failed.len());
-    std::process::exit(i32::from(!failed.is_empty()));
+    result.is_ok()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test program ends itself")]
+fn end(code: i32) {
+    std::process::exit(code);
 }

@@ -70,6 +70,23 @@ fn a_wrong_config_is_wrong_use() {
 }
 
 #[test]
+fn wrong_functions_stop_a_bootstrap_before_it_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| file(folder.path(), name, text);
+    let template = "radl/functions-local.radl";
+    write("cow.sh", "echo moo\n");
+    let cow = |cluster: &str, name: &str| format!("  - {cluster}: {{name: {name}, image: i, script: cow.sh}}\n");
+    let good = write("good.yaml", &format!("functions:\n  oscar:\n{}", cow("lab", "cow")));
+    let bare = "radl/elastic-local.radl";
+    refuses(&["bootstrap", bare, "--functions", &good], 2, &["no recipe `functions`", "disk.0.applications"]);
+    let typed = write("typed.yaml", &format!("functions:\n  oscar:\n{}", cow("lab", "cow, memory: 256")));
+    refuses(&["bootstrap", template, "--functions", &typed], 2, &["typed.yaml:3:", "memory: 256 has no unit"]);
+    let both = write("both.yaml", &format!("functions:\n  oscar:\n{}{}", cow("lab", "cow"), cow("far", "hen")));
+    refuses(&["bootstrap", template, "--functions", &both], 2, &["several clusters (far, lab)", "--cluster"]);
+    refuses(&["bootstrap", template, "--functions", "/nothing.yaml"], 2, &["/nothing.yaml", "No such file"]);
+}
+
+#[test]
 fn a_missing_world_is_a_failure_that_says_what_to_do() {
     refuses(&["run"], 1, &["marea bootstrap"]);
     refuses(&["status"], 1, &["marea run"]);

@@ -26,6 +26,7 @@ mod http;
 mod kubernetes;
 mod metal;
 mod minio;
+mod oscar_clients;
 mod queues;
 mod radl;
 mod recipe;

@@ -96,10 +96,11 @@ pub struct DeleteArgs {
 }
 
 /// One file's functions, read whole.
-struct Loaded {
-    path: String,
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) path: String,
     fdl: Fdl,
-    services: Vec<(Function, Service)>,
+    pub(super) services: Vec<(Function, Service)>,
 }
 
 /// Reads a file and its scripts. What is wrong is told, all of it.
@@ -142,7 +143,7 @@ impl Loaded {
     }
 }
 
-fn load_all(files: &[PathBuf], cluster: Option<&str>) -> std::io::Result<Option<Vec<Loaded>>> {
+pub(super) fn load_all(files: &[PathBuf], cluster: Option<&str>) -> std::io::Result<Option<Vec<Loaded>>> {
     let (mut loaded, mut failed) = (Vec::new(), false);
     for file in files {
         match load(file, cluster) {
@@ -180,7 +181,7 @@ pub async fn apply(args: ApplyArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn put(gateway: &Gateway, service: &Service) -> anyhow::Result<&'static str> {
+pub(super) async fn put(gateway: &Gateway, service: &Service) -> anyhow::Result<&'static str> {
     let path = ["system", "services", &service.name];
     let (status, text) = gateway.send(gateway.request(Method::GET, &path), &[StatusCode::NOT_FOUND]).await?;
     let all = ["system", "services"];

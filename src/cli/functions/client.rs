@@ -47,6 +47,27 @@ impl Gateway {
         Ok(Self { client, endpoint: endpoint.trim_end_matches('/').to_owned(), user, password })
     }
 
+    /// The gateway behind a socket.
+    pub fn behind(socket: &Path, user: &str, password: &str) -> anyhow::Result<Self> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().unix_socket(socket).timeout(LIMIT).build();
+        let (user, password) = (user.to_owned(), password.to_owned());
+        let client = client.context("cannot make an HTTP client")?;
+        Ok(Self { client, endpoint: "http://gateway".to_owned(), user, password })
+    }
+
+    /// Waits until it answers that it is ready.
+    pub async fn ready(&self, limit: Duration) -> anyhow::Result<()> {
+        let began = crate::clock::monotonic();
+        loop {
+            match self.send(self.request(Method::GET, &["readyz"]), &[]).await {
+                Ok(_) => return Ok(()),
+                Err(error) if began.elapsed() >= limit => return Err(error),
+                Err(_) => tokio::time::sleep(Duration::from_millis(250)).await,
+            }
+        }
+    }
+
     /// Where it is.
     pub fn endpoint(&self) -> &str {
         &self.endpoint

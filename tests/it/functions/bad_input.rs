@@ -115,6 +115,8 @@ async fn a_notification_that_is_none_is_refused_and_one_for_nobody_is_kept() {
     let post = |body: String| said(gateway.open(Method::POST, "/events").bearer_auth(WEBHOOK).body(body));
     let (status, text) = post("hello".to_owned()).await;
     assert!(status == 400 && text.contains("no notification of an S3 store"), "{text}");
+    let (status, text) = post(" ".repeat((16 << 20) + 1)).await;
+    assert!(status == StatusCode::PAYLOAD_TOO_LARGE && text.contains("16777216 bytes at most"), "{status} {text}");
     assert_eq!(post(String::new()).await.0, 200, "MinIO asks whether anybody is there");
     assert_eq!(post(note("nobody", "in/x", "1").to_string()).await.0, 200);
     let dead = gateway.get("/marea/events?state=dead").await;

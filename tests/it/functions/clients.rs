@@ -1,29 +1,8 @@
-//! OSCAR's own clients, unmodified, from PyPI: `oscar-python` 2.2.0 and `scar` 4.3.1 in an environment that is made
-//! once and kept. They speak to the gateway and to a real MinIO; only Kubernetes is a fake here.
-
-use std::path::PathBuf;
+//! OSCAR's own clients, unmodified, speak to the gateway and to a real MinIO; only Kubernetes is a fake here. On a real
+//! cluster they are met again in tests/cluster/clients.rs.
 
 use super::*;
-
-const PINS: [&str; 2] = ["oscar-python==2.2.0", "scar==4.3.1"];
-
-/// The environment with the clients: a minute of downloads the first time, then found.
-fn environment() -> PathBuf {
-    let base = std::env::var("MAREA_TEST_CACHE").unwrap_or_else(|_| "/var/cache/marea/test".to_owned());
-    let folder = PathBuf::from(base).join(format!("python-{}", PINS.join("-").replace("==", "-")));
-    let made = folder.join("made");
-    if !made.exists() {
-        std::fs::create_dir_all(&folder).unwrap();
-        let run = |command: &mut Command| {
-            let out = command.output().unwrap();
-            assert!(out.status.success(), "{command:?}: {}", String::from_utf8_lossy(&out.stderr));
-        };
-        run(Command::new("python3").args(["-m", "venv"]).arg(&folder));
-        run(Command::new(folder.join("bin/pip")).args(["install", "-q"]).args(PINS));
-        std::fs::write(made, "").unwrap();
-    }
-    folder
-}
+use crate::oscar_clients::{Scar, oscar_python};
 
 const SCRIPT: &str = r##"
 import base64, json, os, sys, time
@@ -103,27 +82,8 @@ async fn oscar_python_makes_runs_and_removes_a_service_and_moves_files() {
     let port = free_port();
     let minio = minio_telling(port).await;
     let gateway = Gateway::with(echo, "", Some(&minio.url), port).await;
-    let python = tokio::task::spawn_blocking(environment).await.unwrap().join("bin/python");
     let folder = tempfile::tempdir().unwrap();
-    let mut command = tokio::process::Command::new(python);
-    let out = command.args(["-c", SCRIPT, &gateway.url()]).arg(folder.path()).output().await.unwrap();
-    let (text, wrong) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(out.status.success() && text.ends_with("done\n"), "{text}\n{wrong}\n{}", gateway.log());
-}
-
-/// A FAKE AWS, for `scar ls`, which asks AWS for functions of its own before it asks the cluster: there are none.
-async fn aws() -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let app = axum::Router::new().fallback(async |headers: axum::http::HeaderMap| {
-        if headers.contains_key("x-amz-target") {
-            return "{\"ResourceTagMappingList\": []}";
-        }
-        "<GetUserResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><GetUserResult><User><UserId>u</UserId>\
-         </User></GetUserResult></GetUserResponse>"
-    });
-    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-    url
+    oscar_python(SCRIPT, &[&gateway.url()], folder.path()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,50 +91,8 @@ async fn scar_makes_lists_and_removes_a_service() {
     let port = free_port();
     let minio = minio_telling(port).await;
     let gateway = Gateway::with(echo, "", Some(&minio.url), port).await;
-    let scar = tokio::task::spawn_blocking(environment).await.unwrap().join("bin/scar");
-    let home = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: String| {
-        let path = home.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    };
-    write("cow.sh", "#!/bin/sh\necho moo\n".to_owned());
-    write(".aws/credentials", "[default]\naws_access_key_id = a\naws_secret_access_key = b\n".to_owned());
-    let aws = aws().await;
-    write(
-        "cow.yaml",
-        format!(
-            "functions:\n  oscar:\n  - lab:\n      name: cow\n      memory: 256Mi\n      cpu: '0.5'\n      image: marea.local/busybox:1\n      \
-             script: cow.sh\n      endpoint: {url}\n      auth_user: oscar\n      auth_password: {PASSWORD}\n      ssl_verify: false\n      \
-             input: [{{storage_provider: minio, path: cow/in}}]\n      output: [{{storage_provider: minio, path: cow/out}}]\n",
-            url = gateway.url()
-        ),
-    );
-    let run = async |args: &[&str]| {
-        let mut command = tokio::process::Command::new(&scar);
-        command
-            .args(args)
-            .current_dir(home.path())
-            .env("HOME", home.path())
-            .envs([("AWS_ENDPOINT_URL", aws.as_str()), ("AWS_DEFAULT_REGION", "us-east-1")]);
-        let out = command.output().await.unwrap();
-        format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
-    };
-    let text = run(&["ls"]).await;
-    assert!(text.contains("scar.cfg' created"), "the first run writes its config and no more: {text}");
-    let text = run(&["init", "-f", "cow.yaml"]).await;
-    assert!(text.contains("successfully created"), "{text}\n{}", gateway.log());
-    assert_eq!(gateway.get("/system/services/cow").await["script"], "#!/bin/sh\necho moo\n");
-    let text = run(&["init", "-f", "cow.yaml"]).await;
-    assert!(text.contains("A service with the provided name already exists"), "{text}");
-    // `ls` knows clusters from its own config alone.
-    let config = home.path().join(".scar/scar.cfg");
-    let mut settings: Value = serde_json::from_str(&std::fs::read_to_string(&config).unwrap()).unwrap();
-    settings["oscar"] = json!({ "lab": { "endpoint": gateway.url(), "auth_user": USER, "auth_password": PASSWORD, "ssl_verify": false } });
-    std::fs::write(&config, settings.to_string()).unwrap();
-    let text = run(&["ls"]).await;
-    assert!(text.contains("cow") && text.contains("marea.local/busybox:1"), "{text}");
-    let text = run(&["rm", "-f", "cow.yaml"]).await;
-    assert!(text.contains("successfully deleted"), "{text}");
+    let script = "#!/bin/sh\necho moo\n";
+    let look = async || assert_eq!(gateway.get("/system/services/cow").await["script"], script);
+    Scar::new(&gateway.url(), PASSWORD, script).await.story(look).await;
     assert_eq!(gateway.get("/system/services").await, json!([]));
 }
