@@ -4,6 +4,7 @@
 pub mod cluster;
 pub mod folder;
 pub mod gateway;
+pub mod infrastructure;
 pub mod plan;
 pub mod progress;
 pub mod removal;

@@ -11,6 +11,7 @@ pub mod bundle;
 pub mod check;
 pub mod destroy;
 pub mod functions;
+pub mod im;
 pub mod journal;
 pub mod log;
 pub mod machine;
@@ -81,6 +82,8 @@ pub enum Command {
     Disable(power::DisableArgs),
     /// Functions: run a container for each object that comes into a bucket.
     Functions(functions::FunctionsArgs),
+    /// The virtual machines of a cloud: list them, remove those that are nobody's.
+    Im(im::ImArgs),
     /// Look into the journal: does it replay to the same bytes?
     Journal(journal::JournalArgs),
     /// Local machines by hand, without a cluster.
@@ -116,6 +119,7 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Enable(args) => power::enable(args, state).await,
         Command::Disable(args) => power::disable(args, state).await,
         Command::Functions(args) => functions::run(args).await,
+        Command::Im(args) => im::run(args, state).await,
         Command::Journal(args) => journal::run(args, state),
         Command::Machine(args) => machine::run(args, state, Some(bundle)).await,
         Command::Completions { shell } => {

@@ -13,6 +13,8 @@ use crate::autoscaler::policy::{Bounds, Policy, Rule};
 use crate::model::cluster::{ClusterSpec, Pool};
 use crate::model::machine::{Machine, Role};
 
+pub mod energy;
+pub mod im;
 pub mod machines;
 pub mod power;
 pub mod queues;
@@ -34,6 +36,8 @@ pub enum ProviderKind {
     Wol,
     /// Machines that are always on, or switched by a person.
     Ssh,
+    /// Virtual machines of a cloud, through the Infrastructure Manager.
+    Im,
 }
 
 /// The file as it is written.
@@ -72,6 +76,13 @@ pub struct Config {
     pub redfish: power::Redfish,
     /// What all magic packets have alike.
     pub wol: power::Wol,
+    /// The Infrastructure Manager.
+    pub im: im::Im,
+    /// What all machines draw.
+    pub energy: energy::EnergyEntry,
+    /// What the machines of each rack may draw.
+    #[serde(rename = "rack")]
+    pub racks: Vec<energy::RackEntry>,
     /// The daemon on the front-end.
     pub service: Service,
 }
@@ -153,6 +164,7 @@ pub struct Autoscaler {
     backoff: Option<Millis>,
     backoff_max: Option<Millis>,
     max_booting: Option<u32>,
+    max_boots_per_minute: Option<u32>,
 }
 
 /// `[[machine]]`.
@@ -198,6 +210,12 @@ pub struct MachineEntry {
     /// Its network card.
     #[serde(default)]
     pub wol: Option<power::Wol>,
+    /// What it draws, where that is not as its pool's.
+    #[serde(default)]
+    pub watts: Option<energy::WattsEntry>,
+    /// Its rack or power strip.
+    #[serde(default)]
+    pub rack: Option<String>,
 }
 
 /// `[[schedule]]`.
@@ -221,6 +239,10 @@ pub struct PoolEntry {
     min: Option<u32>,
     #[serde(default)]
     max: Option<u32>,
+    #[serde(default)]
+    watts: Option<energy::WattsEntry>,
+    #[serde(default)]
+    rack: Option<String>,
 }
 
 /// A length of time in milliseconds, written as `90s`.
@@ -355,6 +377,8 @@ impl Loaded {
         set(&mut policy.backoff_base_ms, a.backoff);
         set(&mut policy.backoff_max_ms, a.backoff_max);
         policy.max_booting = a.max_booting.or(policy.max_booting);
+        policy.max_boots_per_minute = a.max_boots_per_minute.or(policy.max_boots_per_minute);
+        policy.energy = self.energy()?;
         policy.by_hand = self.by_hand()?;
         policy.pools = spec.pools.iter().map(|p| (p.name.clone(), Bounds { min: p.min, max: Some(p.max) })).collect();
         for entry in &self.config.schedules {

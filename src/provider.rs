@@ -2,6 +2,7 @@
 //! powering on what is on, or off what is off, is a success.
 
 pub mod command;
+pub mod im;
 pub mod ipmi;
 pub mod joined;
 pub mod local;

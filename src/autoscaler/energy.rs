@@ -42,6 +42,9 @@ pub struct Watts {
     pub idle: Option<u32>,
     /// At most.
     pub full: Option<u32>,
+    /// Off, its BMC awake.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standby: Option<u32>,
     /// Its rack or power strip.
     pub rack: Option<String>,
 }

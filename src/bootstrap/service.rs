@@ -91,6 +91,11 @@ impl Service {
             let bytes = Self::read(&folder.path().join(file))?;
             wanted.push(Wanted { path: format!("/var/lib/marea/{file}"), mode: 0o600, bytes });
         }
+        let infrastructure = folder.path().join("im.json");
+        if infrastructure.exists() {
+            let bytes = Self::read(&infrastructure)?;
+            wanted.push(Wanted { path: "/var/lib/marea/im.json".into(), mode: 0o600, bytes });
+        }
         for file in &self.files {
             use std::os::unix::fs::PermissionsExt as _;
             let failed = |source| ServiceError::Read { path: file.clone(), source };

@@ -12,6 +12,7 @@ use super::functions::first;
 use super::providers;
 use super::radl::texts::{self, ReadingArgs};
 use crate::bootstrap::folder::Folder;
+use crate::bootstrap::infrastructure;
 use crate::bootstrap::plan::{BundleIndex, Piece, Plan, PlanError, plan};
 use crate::bootstrap::progress::Progress;
 use crate::bootstrap::service::Service;
@@ -23,6 +24,8 @@ use crate::model::cluster::{ClusterSpec, RecipeUse};
 use crate::model::context::Contextualization;
 use crate::model::machine::Machine;
 use crate::provider::Provider;
+use crate::provider::im::fragment::{fragments, terms};
+use crate::provider::im::infrastructure::Infrastructure;
 use crate::provider::local::MachineSpec;
 use crate::radl;
 use crate::recipe::{Sources, embedded};
@@ -76,6 +79,8 @@ pub enum ProviderName {
     Wol,
     /// Machines that are always on, or switched by a person
     Ssh,
+    /// Virtual machines of a cloud, through the Infrastructure Manager
+    Im,
 }
 
 /// The recipe that a document with playbooks needs on its front-end.
@@ -111,11 +116,15 @@ async fn act(args: BootstrapArgs, state: &Path, bundle: &Path) -> anyhow::Result
         Some(ProviderName::Redfish) => ProviderKind::Redfish,
         Some(ProviderName::Wol) => ProviderKind::Wol,
         Some(ProviderName::Ssh) => ProviderKind::Ssh,
+        Some(ProviderName::Im) => ProviderKind::Im,
         None => config.config.provider,
     };
     let service = service(&config, written)?;
     let sources = sources(args.recipes.as_deref())?;
-    let (spec, context) = specification(&args.templates, &args.reading, &sources)?;
+    let (spec, context, radl) = specification(&args.templates, &args.reading, &sources)?;
+    let is_im = config.config.provider == ProviderKind::Im;
+    // What it configures there, the Infrastructure Manager configures with its own Ansible.
+    let context = if is_im { Contextualization::default() } else { context };
     let mut spec = config.amend(spec).map_err(wrong)?;
     if !context.is_empty() && !spec.front_end.recipes.iter().any(|recipe| recipe.name == ANSIBLE) {
         let (name, version, parameters) = (ANSIBLE.to_owned(), None, std::collections::BTreeMap::new());
@@ -124,15 +133,19 @@ async fn act(args: BootstrapArgs, state: &Path, bundle: &Path) -> anyhow::Result
     config.policy(&spec).map_err(wrong)?;
     // Read before anything is done: a mistake in them is no reason for half a cluster.
     let functions = first::read(&args.functions, &spec).map_err(wrong)?;
-    let machines = config.machines(&spec).map_err(wrong)?;
+    let mut machines = config.machines(&spec).map_err(wrong)?;
     let bundle = std::path::absolute(bundle)?;
-    let plan = plan(&spec, &machines, &sources, &index(&bundle)?).map_err(|error| match error {
-        // The document is right; the world lacks something.
-        PlanError::Missing { .. } => anyhow::Error::new(error),
-        PlanError::Recipes(_) | PlanError::Template(_) | PlanError::Version { .. } | PlanError::NoPool(_) => {
-            wrong(error)
-        }
-    })?;
+    let index = index(&bundle)?;
+    let made = |machines: &[Machine]| {
+        plan(&spec, machines, &sources, &index).map_err(|error| match error {
+            // The document is right; the world lacks something.
+            PlanError::Missing { .. } => anyhow::Error::new(error),
+            PlanError::Recipes(_) | PlanError::Template(_) | PlanError::Version { .. } | PlanError::NoPool(_) => {
+                wrong(error)
+            }
+        })
+    };
+    let plan = made(&machines)?;
     let ansible = contextualize::plan::plan(&context, &machines, &spec.name);
     if args.plan {
         write!(std::io::stdout().lock(), "{plan}{ansible}{functions}")?;
@@ -146,7 +159,14 @@ async fn act(args: BootstrapArgs, state: &Path, bundle: &Path) -> anyhow::Result
     let progress = Progress::new();
     let folder = Folder::open(state)?;
     let _lock = folder.lock()?;
-    let (provider, access) = provider(&config, &spec, &machines, &folder, &bundle, &progress).await?;
+    let (provider, access, plan) = if is_im {
+        let (provider, access) = virtual_machines(&config, &radl, &spec, &mut machines, &folder, &progress).await?;
+        // Only now is it known where they are.
+        (provider, access, made(&machines)?)
+    } else {
+        let (provider, access) = provider(&config, &spec, &machines, &folder, &bundle, &progress).await?;
+        (provider, access, plan)
+    };
     let boot_timeout = u64::try_from(config.policy(&spec).map_err(wrong)?.boot_timeout_ms / 1000).unwrap_or(300);
     let bootstrap = Bootstrap { spec, plan, ansible, provider, access, folder, bundle, boot_timeout, service };
     let report = bootstrap.run(&progress).await;
@@ -217,13 +237,17 @@ fn service(config: &Loaded, written: ProviderKind) -> anyhow::Result<Option<Serv
             "the daemon on the front-end reads the config too, and that names another provider: set `provider = \"command\"` there",
         ));
     }
-    for file in &config.config.service.files {
+    let mut files = config.config.service.files.clone();
+    if provider == ProviderKind::Im {
+        files.push(config.im().map_err(wrong)?.auth);
+    }
+    for file in &files {
         if !file.is_absolute() || !file.is_file() {
             return Err(wrong(format!("[service] files: {} is not an absolute path of a file", file.display())));
         }
     }
     let program = std::env::current_exe()?;
-    Ok(Some(Service { program, config: config.text().to_owned(), files: config.config.service.files.clone() }))
+    Ok(Some(Service { program, config: config.text().to_owned(), files }))
 }
 
 /// The recipes: those inside this program, and the user's over them.
@@ -277,11 +301,52 @@ async fn provider(
             };
             Ok((Arc::new(provider), access))
         }
-        ProviderKind::Command | ProviderKind::Ipmi | ProviderKind::Redfish | ProviderKind::Wol | ProviderKind::Ssh => {
+        ProviderKind::Command
+        | ProviderKind::Ipmi
+        | ProviderKind::Redfish
+        | ProviderKind::Wol
+        | ProviderKind::Ssh
+        | ProviderKind::Im => {
             let provider = providers::declared(config, folder.path()).map_err(wrong)?;
             Ok((provider, providers::access(config, folder.path())))
         }
     }
+}
+
+/// Makes the infrastructure, or finds it, and has all machines in it.
+async fn virtual_machines(
+    config: &Loaded,
+    radl: &str,
+    spec: &ClusterSpec,
+    machines: &mut [Machine],
+    folder: &Folder,
+    progress: &Progress,
+) -> anyhow::Result<(Arc<dyn Provider>, Access)> {
+    let at = config.im().map_err(wrong)?;
+    let (document, _) = radl::parse(radl);
+    let before = Infrastructure::read(folder.path()).map_err(anyhow::Error::msg)?;
+    let mut known = match before {
+        Some(known) => known,
+        None => Infrastructure { mark: folder.owner()?, ..Infrastructure::default() },
+    };
+    known.fragments = fragments(&document);
+    known.terms = terms(&document);
+    for pool in std::iter::once(&spec.front_end).chain(&spec.pools) {
+        // What recipes of ours made of a machine would go with it: it is stopped, and not removed.
+        if let Some(fragment) = known.fragments.get_mut(&pool.name) {
+            fragment.reuse |= !pool.recipes.is_empty();
+        }
+    }
+    known.machines = machines.iter().map(|machine| (machine.name.clone(), machine.pool.clone())).collect();
+    let client = providers::im_client(config).map_err(wrong)?;
+    infrastructure::make(&mut known, &client, &spec.front_end.name, folder, progress).await?;
+    let provider = providers::im(config, &known).map_err(wrong)?;
+    let limit = std::time::Duration::from_millis(u64::try_from(at.boot_patience_ms).unwrap_or(3_600_000));
+    let network = at.network.as_deref();
+    let key = infrastructure::come_up(&provider, &known, machines, network, limit, folder, progress).await?;
+    let access = providers::access(config, folder.path());
+    let access = Access { key: access.key.clone().or(key), ..access };
+    Ok((Arc::new(provider), access))
 }
 
 /// Reads the documents; what is wrong with them is told as `marea check` does.
@@ -289,7 +354,7 @@ fn specification(
     templates: &[PathBuf],
     reading: &ReadingArgs,
     sources: &Sources,
-) -> anyhow::Result<(ClusterSpec, Contextualization)> {
+) -> anyhow::Result<(ClusterSpec, Contextualization, String)> {
     let texts = texts::gather(templates, reading).map_err(|e| wrong(format!("error: {e}")))?;
     let known = |name: &str| sources.0.contains_key(&format!("{name}.toml"));
     let beside = |name: &str| texts.beside(name);
@@ -300,7 +365,8 @@ fn specification(
     if loaded.has_errors() {
         return Err(wrong("nothing was done: mend the errors above"));
     }
-    Ok((loaded.spec.context("the document describes no cluster")?, loaded.context))
+    let text = loaded.im_text();
+    Ok((loaded.spec.context("the document describes no cluster")?, loaded.context, text))
 }
 
 /// What the bundle holds, as a plan needs it.

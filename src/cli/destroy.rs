@@ -14,6 +14,8 @@ use crate::bootstrap::removal::{self, Entry, Removal};
 use crate::config::{Loaded, ProviderKind};
 use crate::model::machine::{Off, Power};
 use crate::provider::Provider;
+use crate::provider::im::client::Advice;
+use crate::provider::im::infrastructure::Infrastructure;
 use crate::provider::local::{LocalProvider, Settings};
 use crate::remote::Access;
 
@@ -37,6 +39,8 @@ const FILES: &[&str] = &[
     "marea.lock",
     "marea.sock",
     "owner",
+    "im.json",
+    "im.key",
     "removal.json",
 ];
 const FOLDERS: &[&str] = &["log", "run"];
@@ -81,7 +85,14 @@ pub async fn run(args: DestroyArgs, state: &Path) -> anyhow::Result<ExitCode> {
     if let Some(settings) = site {
         LocalProvider::open(settings)?.destroy_all().await?;
     }
-    if let Some(removal) = removal
+    let infrastructure = Infrastructure::read(state).map_err(anyhow::Error::msg)?.and_then(|known| known.id);
+    let in_cloud = infrastructure.is_some();
+    if let Some(id) = infrastructure
+        && !args.forget
+    {
+        destroy_infrastructure(&config, &id).await?;
+    }
+    if let Some(removal) = removal.filter(|_| !in_cloud)
         && !clean(&removal, &folder, &config).await?
         && !args.forget
     {
@@ -111,6 +122,21 @@ pub async fn run(args: DestroyArgs, state: &Path) -> anyhow::Result<ExitCode> {
     let _in_use = std::fs::remove_dir(state);
     writeln!(std::io::stderr(), "destroyed the cluster of {}", state.display())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Destroys an infrastructure with all that is in it. One that is gone already is what is wanted.
+async fn destroy_infrastructure(config: &Loaded, id: &str) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        config.config.provider == ProviderKind::Im,
+        "the machines are virtual ones of infrastructure {id}: give --config with provider = \"im\", or --forget to leave them as they are"
+    );
+    let client = providers::im_client(config).map_err(anyhow::Error::msg)?;
+    match client.destroy(id).await {
+        Err(error) if error.advice != Advice::Gone => {
+            Err(anyhow::Error::new(error).context(format!("infrastructure {id} is not destroyed")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Cleans the machines side by side, the workers before the front-end; true when all are clean.
@@ -163,6 +189,9 @@ fn agreed(state: &Path, local: bool, removal: Option<&Removal>) -> anyhow::Resul
     }
     let what = match removal {
         _ if local => "all its machines and the cluster in them".to_owned(),
+        _ if Infrastructure::read(state).is_ok_and(|known| known.is_some()) => {
+            "its infrastructure with all virtual machines in it".to_owned()
+        }
         Some(removal) => {
             let names: Vec<&str> = removal.hosts.iter().map(|e| e.name.as_str()).collect();
             format!("Kubernetes and all that runs on it, off {}", names.join(", "))

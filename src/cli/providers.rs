@@ -6,10 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Loaded;
+use anyhow::Context as _;
+
 use crate::config::power::{Kept, Metal, Way};
+use crate::config::{Loaded, ProviderKind};
 use crate::provider::Provider;
 use crate::provider::command::{CommandProvider, Commands};
+use crate::provider::im::ImProvider;
+use crate::provider::im::client::{self, ImClient};
+use crate::provider::im::infrastructure::{self, Infrastructure};
 use crate::provider::ipmi::Bmc;
 use crate::provider::joined::{JoinedProvider, Joint};
 use crate::provider::local::{LocalError, LocalProvider, Settings};
@@ -27,6 +32,38 @@ pub fn local(config: &Loaded, state: &Path) -> Result<LocalProvider, LocalError>
     let provider = LocalProvider::open(settings)?;
     provider.check_computer()?;
     Ok(provider)
+}
+
+/// The provider that the config names. The error says what is wrong with the config.
+pub fn open(config: &Loaded, state: &Path) -> anyhow::Result<Result<Arc<dyn Provider>, String>> {
+    Ok(match config.config.provider {
+        ProviderKind::Local => Ok(Arc::new(local(config, state)?)),
+        ProviderKind::Im => {
+            let known = Infrastructure::read(state).map_err(anyhow::Error::msg)?;
+            let path = state.join(infrastructure::FILE);
+            let known = known.with_context(|| {
+                format!("cannot read {}: has `marea bootstrap` made an infrastructure?", path.display())
+            })?;
+            im(config, &known).map(|provider| -> Arc<dyn Provider> { Arc::new(provider) })
+        }
+        ProviderKind::Command | ProviderKind::Ipmi | ProviderKind::Redfish | ProviderKind::Wol | ProviderKind::Ssh => {
+            declared(config, state)
+        }
+    })
+}
+
+/// Who talks to the Infrastructure Manager.
+pub fn im_client(config: &Loaded) -> Result<ImClient, String> {
+    let at = config.im().map_err(|e| e.to_string())?;
+    ImClient::new(client::Settings { url: at.url, auth: at.auth, ca: at.ca, timeout: millis(at.timeout_ms) })
+}
+
+/// Virtual machines of an infrastructure that was made.
+pub fn im(config: &Loaded, known: &Infrastructure) -> Result<ImProvider, String> {
+    let at = config.im().map_err(|e| e.to_string())?;
+    let id = known.id.clone().ok_or("the infrastructure is not made yet: run `marea bootstrap` again")?;
+    let patience = millis(at.off_patience_ms);
+    Ok(ImProvider::new(im_client(config)?, id, known.by_machine(), at.at_once, patience))
 }
 
 /// Machines that exist: by commands, or by the ways that they join. The error says what is wrong with the config.

@@ -3,7 +3,6 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -11,11 +10,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::providers;
 use crate::bootstrap::folder::Cluster;
-use crate::config::{Loaded, ProviderKind};
+use crate::config::Loaded;
 use crate::daemon::{self, Settings};
 use crate::executor::Limits;
 use crate::kubernetes::{client, watch::Timing};
-use crate::provider::Provider;
 
 /// Be the daemon: power machines with the work.
 #[derive(Debug, clap::Args)]
@@ -63,16 +61,11 @@ pub async fn run(args: RunArgs, state: &Path) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     };
-    let provider: Arc<dyn Provider> = match config.config.provider {
-        ProviderKind::Local => Arc::new(providers::local(&config, state)?),
-        ProviderKind::Command | ProviderKind::Ipmi | ProviderKind::Redfish | ProviderKind::Wol | ProviderKind::Ssh => {
-            match providers::declared(&config, state) {
-                Ok(provider) => provider,
-                Err(error) => {
-                    writeln!(std::io::stderr(), "{error}")?;
-                    return Ok(ExitCode::from(2));
-                }
-            }
+    let provider = match providers::open(&config, state)? {
+        Ok(provider) => provider,
+        Err(error) => {
+            writeln!(std::io::stderr(), "{error}")?;
+            return Ok(ExitCode::from(2));
         }
     };
     let client = client::connect(&state.join("kubeconfig")).await?;

@@ -16,6 +16,7 @@ impl Loaded {
     pub fn machines(&self, spec: &ClusterSpec) -> Result<Vec<Machine>, ConfigError> {
         match self.config.provider {
             ProviderKind::Local => self.local(spec),
+            ProviderKind::Im => self.virtual_ones(spec),
             ProviderKind::Command
             | ProviderKind::Ipmi
             | ProviderKind::Redfish
@@ -41,10 +42,7 @@ impl Loaded {
         let network = subnet
             .strip_suffix(".0/24")
             .ok_or_else(|| self.error(0..0, format!("[local] subnet `{subnet}` must be like 10.77.0.0/24")))?;
-        let mut names = vec![(&spec.front_end, spec.front_end.name.clone(), Role::FrontEnd)];
-        for pool in &spec.pools {
-            names.extend((1..=pool.max).map(|n| (pool, format!("{}-{n}", pool.name), Role::Worker)));
-        }
+        let names = named(spec);
         if names.len() + FIRST_HOST > 254 {
             return Err(self.error(0..0, format!("{} machines do not fit in {subnet}", names.len())));
         }
@@ -56,6 +54,26 @@ impl Loaded {
             port: 22,
             user: "root".to_owned(),
             pod_cidr: format!("{POD_NETWORK}.{index}.0/24"),
+            shape: shape(pool),
+        });
+        Ok(made.collect())
+    }
+
+    /// Machines of a cloud: where each is reached shows once it is there.
+    fn virtual_ones(&self, spec: &ClusterSpec) -> Result<Vec<Machine>, ConfigError> {
+        self.im()?;
+        let names = named(spec);
+        if names.len() > 60_000 {
+            return Err(self.error(0..0, format!("{} machines are more than there are pod ranges", names.len())));
+        }
+        let made = names.into_iter().enumerate().map(|(index, (pool, name, role))| Machine {
+            name,
+            pool: pool.name.clone(),
+            role,
+            address: String::new(),
+            port: self.config.ssh.port,
+            user: self.config.ssh.user.clone(),
+            pod_cidr: range(index),
             shape: shape(pool),
         });
         Ok(made.collect())
@@ -89,7 +107,7 @@ impl Loaded {
                 address: entry.address.clone(),
                 port: entry.port.unwrap_or(self.config.ssh.port),
                 user: entry.user.clone().unwrap_or_else(|| self.config.ssh.user.clone()),
-                pod_cidr: format!("{POD_NETWORK}.{index}.0/24"),
+                pod_cidr: range(index),
                 shape: shape(found),
             });
         }
@@ -105,6 +123,24 @@ impl Loaded {
         }
         machines.sort_by_key(|m| m.role);
         Ok(machines)
+    }
+}
+
+/// The machines that a document asks for, named after their pools, the front-end first.
+fn named(spec: &ClusterSpec) -> Vec<(&Pool, String, Role)> {
+    let mut names = vec![(&spec.front_end, spec.front_end.name.clone(), Role::FrontEnd)];
+    for pool in &spec.pools {
+        names.extend((1..=pool.max).map(|n| (pool, format!("{}-{n}", pool.name), Role::Worker)));
+    }
+    names
+}
+
+/// The pod range of a machine by its number: the first 256 lie in `10.244.0.0/16`, more spread over what is above.
+fn range(index: usize) -> String {
+    if index < 256 {
+        format!("{POD_NETWORK}.{index}.0/24")
+    } else {
+        format!("100.{}.{}.0/24", 64 + index / 256 % 64, index % 256)
     }
 }
 

@@ -245,7 +245,7 @@ impl Loaded {
         match self.config.provider {
             ProviderKind::Ipmi | ProviderKind::Redfish | ProviderKind::Wol | ProviderKind::Ssh => true,
             ProviderKind::Command => self.config.machines.iter().any(|m| m.power.is_some()),
-            ProviderKind::Local => false,
+            ProviderKind::Local | ProviderKind::Im => false,
         }
     }
 
@@ -267,7 +267,7 @@ impl Loaded {
             ProviderKind::Redfish => Way::Redfish,
             ProviderKind::Wol => Way::Wol,
             ProviderKind::Ssh => Way::Ssh,
-            ProviderKind::Command | ProviderKind::Local => Way::Command,
+            ProviderKind::Command | ProviderKind::Local | ProviderKind::Im => Way::Command,
         };
         let mut taken: BTreeMap<String, &str> = BTreeMap::new();
         let mut all = Vec::new();

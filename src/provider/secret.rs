@@ -24,7 +24,7 @@ impl Secret {
     }
 
     /// The text itself.
-    pub(super) fn reveal(&self) -> &str {
+    pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
 }

@@ -23,6 +23,9 @@ mod fake_api;
 mod fake_namespace;
 mod functions;
 mod http;
+mod im;
+#[path = "../im_server.rs"]
+mod im_server;
 mod kubernetes;
 mod metal;
 mod minio;

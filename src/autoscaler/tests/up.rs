@@ -18,7 +18,7 @@ fn many(rig: &mut Rig, count: usize, cpu: u64) {
 
 #[test]
 fn what_a_machine_draws_decides() {
-    let watts = |idle, full| Watts { idle: Some(idle), full: Some(full), rack: None };
+    let watts = |idle, full| Watts { idle: Some(idle), full: Some(full), ..Watts::default() };
     let machines = BTreeMap::from([("a".to_owned(), watts(200, 400)), ("b".to_owned(), watts(60, 150))]);
     let mut rig =
         Rig::new(&[("a", 2000), ("b", 4000)], Policy { energy: Energy { machines, ..Energy::default() }, ..quick() });
@@ -58,7 +58,7 @@ fn not_too_many_in_a_minute_nor_too_many_watts() {
     assert_eq!(woken(&rig.wait(2000)), ["a", "b"]);
     assert_eq!(woken(&rig.wait(58_000)), Vec::<&str>::new());
     assert_eq!(woken(&rig.wait(2000)), ["c"], "the third a minute later");
-    let watts = Watts { idle: Some(50), full: Some(100), rack: Some("r".into()) };
+    let watts = Watts { idle: Some(50), full: Some(100), rack: Some("r".into()), ..Watts::default() };
     let energy = Energy { pools: BTreeMap::from([("w".into(), watts)]), ..Energy::default() };
     let mut by_rack = energy.clone();
     // The front-end is of the same pool here, and draws too.

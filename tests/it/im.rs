@@ -1,0 +1,279 @@
+//! The IM provider against the real Infrastructure Manager with its Dummy cloud: a fleet up and down, a server that is
+//! killed in between, credentials that are wrong, answers that are lost, slow or nonsense.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures::future::join_all;
+use marea::model::machine::{Off, Power};
+use marea::provider::im::ImProvider;
+use marea::provider::im::client::{Advice, ImClient, Settings};
+use marea::provider::im::fragment::{Fragment, fragments, name};
+use marea::provider::im::infrastructure::Infrastructure;
+use marea::provider::{Provider as _, ProviderError};
+use marea::radl;
+
+use crate::im_server::{ImServer, Mode, Relay};
+
+const DOCUMENT: &str = "network n ()\nsystem front (cpu.count>=1 and net_interface.0.connection='n' and disk.0.os.name='linux' and \
+    disk.0.image.url='mock0://x' and disk.0.os.credentials.username='u' and disk.0.os.credentials.password='p')\n\
+    system wn (cpu.count>=1 and memory.size>=512m and net_interface.0.connection='n' and disk.0.os.name='linux' and \
+    disk.0.image.url='mock0://x' and disk.0.os.credentials.username='u' and disk.0.os.credentials.password='p' and ec3_max_instances = 100)\n";
+
+fn auth(folder: &Path, password: &str) -> PathBuf {
+    let path = folder.join(format!("auth-{password}"));
+    std::fs::write(
+        &path,
+        format!("type = InfrastructureManager; username = user; password = {password}\nid = dummy; type = Dummy\n"),
+    )
+    .unwrap();
+    path
+}
+
+fn client(url: &str, auth: &Path, seconds: u64) -> ImClient {
+    let timeout = Duration::from_secs(seconds);
+    ImClient::new(Settings { url: url.to_owned(), auth: auth.to_owned(), ca: None, timeout }).unwrap()
+}
+
+fn fleet(count: usize, reuse: bool) -> BTreeMap<String, Fragment> {
+    let (document, wrong) = radl::parse(DOCUMENT);
+    assert!(wrong.is_empty(), "{wrong:?}");
+    let fragment = Fragment { reuse, ..fragments(&document)["wn"].clone() };
+    (1..=count).map(|n| (format!("wn-{n}"), fragment.clone())).collect()
+}
+
+fn provider(client: ImClient, id: &str, machines: BTreeMap<String, Fragment>) -> ImProvider {
+    ImProvider::new(client, id.to_owned(), machines, 4, Duration::from_secs(60))
+}
+
+/// An infrastructure with a front-end that nobody here is to touch.
+async fn infrastructure(client: &ImClient) -> String {
+    let front = fragments(&radl::parse(DOCUMENT).0)["front"].of("front") + "contextualize ()\n";
+    let id = client.create(&front).await.unwrap();
+    assert!(client.infrastructures().await.unwrap().contains(&id));
+    id
+}
+
+/// The names that virtual machines bear, one for each.
+async fn names(client: &ImClient, id: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for (vm, _) in client.states(id).await.unwrap() {
+        let radl = client.machine(id, &vm).await.unwrap();
+        names.push(name(&radl, &vm).unwrap_or_default());
+    }
+    names.sort();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_goes_up_and_down_and_a_killed_server_makes_nothing_twice() {
+    let at = tempfile::tempdir().unwrap();
+    let Some(mut server) = ImServer::start("im", at.path()) else { return };
+    let auth = auth(at.path(), "right");
+    let plain = client(&server.url(), &auth, 60);
+    assert_eq!(plain.version().await.unwrap().trim(), "2.0.0");
+    let id = infrastructure(&plain).await;
+    let machines = fleet(12, false);
+    let all: Vec<String> = machines.keys().cloned().collect();
+    let one = provider(client(&server.url(), &auth, 60), &id, machines.clone());
+    assert_eq!(one.power("wn-1").await.unwrap(), Power::Off);
+    for up in join_all(all.iter().take(6).map(|name| one.power_on(name))).await {
+        up.unwrap();
+    }
+    one.power_on("wn-1").await.expect("on again is a success");
+    assert_eq!(one.power("wn-1").await.unwrap(), Power::On);
+
+    // Killed in the middle of the rest, and started again: what it made is found, and nothing is made twice.
+    let (orders, ()) = tokio::join!(join_all(all.iter().skip(6).map(|name| one.power_on(name))), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        server.kill();
+    });
+    assert!(orders.iter().any(Result::is_err), "it was killed too late to be noticed");
+    for error in orders.into_iter().filter_map(Result::err) {
+        assert!(matches!(error, ProviderError::Failed { .. }), "{error}");
+    }
+    server.up();
+    for name in &all {
+        one.power_on(name).await.unwrap();
+    }
+    let mut expected: Vec<String> = all.iter().cloned().chain(["front".to_owned()]).collect();
+    expected.sort();
+    assert_eq!(names(&plain, &id).await, expected, "one virtual machine for each name");
+
+    // A person removes one, and adds one of another name: noticed, not fought.
+    let states = plain.states(&id).await.unwrap();
+    let mut removed = String::new();
+    for vm in states.keys() {
+        let name = name(&plain.machine(&id, vm).await.unwrap(), vm).unwrap_or_default();
+        if name == "wn-3" {
+            plain.remove(&id, vm).await.unwrap();
+            removed = name;
+        }
+    }
+    assert_eq!(removed, "wn-3");
+    plain.add(&id, &machines["wn-1"].of("theirs"), false).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(one.power("wn-3").await.unwrap(), Power::Off);
+    let strangers = one.strangers().await.unwrap();
+    assert!(strangers.len() == 2 && strangers.iter().any(|vm| vm.name == "theirs"), "{strangers:?}");
+    for down in join_all(all.iter().map(|name| one.power_off(name, Off::Graceful))).await {
+        down.unwrap();
+    }
+    assert_eq!(names(&plain, &id).await, ["front", "theirs"], "what is not ours stays");
+
+    // Stopped and started, where the document wants that.
+    let reused = provider(client(&server.url(), &auth, 60), &id, fleet(1, true));
+    reused.power_on("wn-1").await.unwrap();
+    reused.power_off("wn-1", Off::Graceful).await.unwrap();
+    assert!(names(&plain, &id).await.contains(&"wn-1".to_owned()), "it is stopped, and there");
+    assert_eq!(reused.power("wn-1").await.unwrap(), Power::Off);
+    reused.power_on("wn-1").await.unwrap();
+    assert_eq!(reused.power("wn-1").await.unwrap(), Power::On);
+    assert_eq!(names(&plain, &id).await.len(), 3);
+
+    plain.destroy(&id).await.unwrap();
+    let error = reused.power_on("wn-1").await.unwrap_err();
+    assert!(matches!(&error, ProviderError::Refused { reason, .. } if reason.contains("it was destroyed")), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_told_with_what_to_do_about_it() {
+    let at = tempfile::tempdir().unwrap();
+    let Some(server) = ImServer::start("im", at.path()) else { return };
+    let right = client(&server.url(), &auth(at.path(), "right"), 60);
+    let id = infrastructure(&right).await;
+    let stranger = client(&server.url(), &auth(at.path(), "wrong"), 60);
+    let error = stranger.states(&id).await.unwrap_err();
+    assert!(
+        error.advice == Advice::Tell && error.text.contains("auth file") && !error.text.contains("= wrong"),
+        "{error}"
+    );
+    let one = provider(stranger, &id, fleet(1, false));
+    assert!(matches!(one.power("wn-1").await, Err(ProviderError::Refused { .. })));
+
+    let error = right.add(&id, "system wn (", false).await.unwrap_err();
+    assert_eq!(error.advice, Advice::Tell, "{error}");
+    let error = right.add(&id, "deploy nobody 1\n", false).await.unwrap_err();
+    assert!(error.advice == Advice::Tell && error.text.contains("Invalid system id"), "{error}");
+    assert_eq!(right.machine(&id, "99").await.unwrap_err().advice, Advice::Gone);
+    assert_eq!(right.states("nowhere").await.unwrap_err().advice, Advice::Gone);
+    let error =
+        client(&format!("{}/elsewhere", server.url()), &auth(at.path(), "right"), 60).states(&id).await.unwrap_err();
+    assert_eq!(error.advice, Advice::GiveUp, "{error}");
+    let error = client("http://127.0.0.1:1", &auth(at.path(), "right"), 60).states(&id).await.unwrap_err();
+    assert_eq!(error.advice, Advice::Retry, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_are_lost_slow_or_nonsense_make_nothing_twice_and_prove_nothing() {
+    let at = tempfile::tempdir().unwrap();
+    let Some(server) = ImServer::start("im", at.path()) else { return };
+    let auth = auth(at.path(), "right");
+    let plain = client(&server.url(), &auth, 60);
+    let id = infrastructure(&plain).await;
+    let relay = Relay::before(server.port).await;
+    let one = provider(client(&relay.url, &auth, 5), &id, fleet(3, false));
+
+    relay.set(Mode::LosesAnswer);
+    let error = one.power_on("wn-1").await.unwrap_err();
+    assert!(matches!(error, ProviderError::Failed { .. }), "{error}");
+    relay.set(Mode::Honest);
+    one.power_on("wn-1").await.expect("it is found to be there");
+    assert_eq!(names(&plain, &id).await, ["front", "wn-1"], "one, though the first answer was lost");
+
+    relay.set(Mode::DoesNothing);
+    let error = one.power_on("wn-2").await.unwrap_err().to_string();
+    assert!(error.contains("made nothing"), "{error}");
+    assert_eq!(one.power("wn-2").await.unwrap(), Power::Off);
+
+    relay.set(Mode::Garbles);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let error = one.power("wn-1").await.unwrap_err();
+    assert!(matches!(&error, ProviderError::Failed { reason, .. } if reason.contains("not known")), "{error}");
+    relay.set(Mode::Sleeps);
+    let slow = provider(client(&relay.url, &auth, 1), &id, fleet(3, false));
+    let error = slow.power("wn-1").await.unwrap_err();
+    assert!(
+        matches!(&error, ProviderError::Failed { reason, .. } if reason.contains("did not answer within 1 s")),
+        "{error}"
+    );
+    plain.destroy(&id).await.unwrap();
+}
+
+/// A fleet of a size that a test has time for; `make bench` shows one of 1,000.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_larger_fleet_is_made_and_removed_each_once() {
+    let at = tempfile::tempdir().unwrap();
+    let Some(server) = ImServer::start("im", at.path()) else { return };
+    let plain = client(&server.url(), &auth(at.path(), "right"), 60);
+    let id = infrastructure(&plain).await;
+    let machines = fleet(60, false);
+    let one = provider(client(&server.url(), &auth(at.path(), "right"), 60), &id, machines.clone());
+    for up in join_all(machines.keys().map(|name| one.power_on(name))).await {
+        up.unwrap();
+    }
+    let mut expected: Vec<String> = machines.keys().cloned().chain(["front".to_owned()]).collect();
+    expected.sort();
+    assert_eq!(names(&plain, &id).await, expected);
+    for down in join_all(machines.keys().map(|name| one.power_off(name, Off::Graceful))).await {
+        down.unwrap();
+    }
+    assert_eq!(names(&plain, &id).await, ["front"]);
+    plain.destroy(&id).await.unwrap();
+}
+
+fn marea(state: &Path, words: &[&str]) -> (i32, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_marea"))
+        .args(words)
+        .env("MAREA_STATE", state)
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap_or(-1), text)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_sees_whose_virtual_machines_are_and_removes_only_nobodys() {
+    let at = tempfile::tempdir().unwrap();
+    let Some(server) = ImServer::start("im", at.path()) else { return };
+    let auth = auth(at.path(), "right");
+    let plain = client(&server.url(), &auth, 60);
+    let id = infrastructure(&plain).await;
+    let machines = fleet(1, false);
+    plain.add(&id, &machines["wn-1"].of("wn-1"), false).await.unwrap();
+    plain.add(&id, &machines["wn-1"].of("theirs"), false).await.unwrap();
+    let state = at.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let known = Infrastructure {
+        id: Some(id.clone()),
+        fragments: BTreeMap::from([("wn".to_owned(), machines["wn-1"].clone())]),
+        machines: BTreeMap::from([("front".to_owned(), "wn".to_owned()), ("wn-1".to_owned(), "wn".to_owned())]),
+        ..Infrastructure::default()
+    };
+    std::fs::write(state.join("im.json"), serde_json::to_string(&known).unwrap()).unwrap();
+    let config = at.path().join("marea.toml");
+    let text = format!("provider = \"im\"\n[im]\nurl = \"{}\"\nauth = \"{}\"\n", server.url(), auth.display());
+    std::fs::write(&config, text).unwrap();
+    let config = config.display().to_string();
+
+    let (code, text) = marea(&state, &["im", "list", "--config", &config]);
+    let line = |name: &str| text.lines().find(|line| line.contains(name)).unwrap_or_default().to_owned();
+    assert!(code == 0 && line("wn-1").contains("ours") && line("theirs").contains("nobody's"), "{text}");
+    let number = |name: &str| line(name).split_whitespace().next().unwrap_or_default().to_owned();
+    let (ours, theirs) = (number("wn-1"), number("theirs"));
+    let (code, text) = marea(&state, &["im", "remove", &theirs, &ours, "--config", &config]);
+    assert!(code == 2 && text.contains("is machine `wn-1`") && text.contains("nothing was removed"), "{text}");
+    assert_eq!(names(&plain, &id).await, ["front", "theirs", "wn-1"]);
+    let (code, text) = marea(&state, &["im", "remove", &theirs, "--config", &config]);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(names(&plain, &id).await, ["front", "wn-1"]);
+
+    // All of it goes with the cluster, and a second time there is nothing left to do.
+    let (code, text) = marea(&state, &["destroy", "--yes"]);
+    assert!(code == 1 && text.contains("--config"), "{text}");
+    let (code, text) = marea(&state, &["destroy", "--yes", "--config", &config]);
+    assert_eq!(code, 0, "{text}");
+    assert!(!plain.infrastructures().await.unwrap().contains(&id) && !state.exists());
+}

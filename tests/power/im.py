@@ -1,0 +1,19 @@
+"""The real Infrastructure Manager (PyPI `IM`), its settings by arguments: im.py PORT FOLDER."""
+import sys
+
+from IM.config import Config
+
+port, folder = sys.argv[1:]
+Config.REST_PORT = int(port)
+Config.REST_ADDRESS = "127.0.0.1"
+Config.REST_ROOT_PATH = "/"
+Config.DATA_DB = f"sqlite://{folder}/inf.dat"
+Config.LOG_FILE = f"{folder}/im.log"
+Config.LOG_LEVEL = "ERROR"
+# What a cloud says is believed for so many seconds.
+Config.VM_INFO_UPDATE_FREQUENCY = 1
+
+from IM import im_service  # noqa: E402  (it reads the settings above)
+
+sys.argv = ["im_service"]
+im_service.main()
