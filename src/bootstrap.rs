@@ -196,8 +196,11 @@ impl Bootstrap {
         progress: &Progress,
     ) -> Result<(), BootstrapError> {
         let api = Api { front_end, address: self.front_end().address.clone() };
-        let good: Vec<&Machine> =
-            awake.iter().map(|h| &h.machine).filter(|m| !report.failures.contains_key(&m.name)).collect();
+        let good: Vec<&Machine> = awake
+            .iter()
+            .map(|h| &h.machine)
+            .filter(|m| !report.failures.contains_key(&m.name) && !m.is_no_node())
+            .collect();
         let kubeconfigs = async {
             let (admin, access) = futures::try_join!(api.admin_kubeconfig(), api.daemon_kubeconfig())?;
             self.folder.write("admin.kubeconfig", &admin, 0o600)?;

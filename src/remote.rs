@@ -5,6 +5,7 @@
 mod forward;
 pub mod push;
 mod stream;
+pub mod user;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -103,6 +104,8 @@ pub struct Connection {
     pub host: Host,
     session: Session,
     channels: Semaphore,
+    /// The words before a program that is to be run as root.
+    root: &'static [&'static str],
 }
 
 impl Connection {
@@ -131,7 +134,8 @@ impl Connection {
             address: format!("{}:{}", host.address, host.port),
             reason: chain(&e),
         })?;
-        Ok(Self { host: host.clone(), session, channels: Semaphore::new(CHANNELS) })
+        let root: &[&str] = if host.user == "root" { &[] } else { &["sudo", "-n"] };
+        Ok(Self { host: host.clone(), session, channels: Semaphore::new(CHANNELS), root })
     }
 
     /// Tries again until the host answers or `limit` is over.
@@ -164,10 +168,21 @@ impl Connection {
 
     /// Runs a program as root with `input` on its standard input.
     pub(crate) async fn pipe(&self, input: &[u8], argv: &[&str], limit: Duration) -> Result<Outcome, RemoteError> {
+        self.speak(self.root, input, argv, limit).await
+    }
+
+    /// Runs `argv` behind the words `first`.
+    async fn speak(
+        &self,
+        first: &[&str],
+        input: &[u8],
+        argv: &[&str],
+        limit: Duration,
+    ) -> Result<Outcome, RemoteError> {
         let broken = |reason: String| RemoteError::Broken { host: self.host.name.clone(), reason };
         let _permit = self.channels.acquire().await.map_err(|e| broken(e.to_string()))?;
         let seconds = limit.as_secs().max(1).to_string();
-        let mut words = if self.host.user == "root" { Vec::new() } else { vec!["sudo", "-n"] };
+        let mut words = first.to_vec();
         words.extend(["timeout", "-k", "10", &seconds]);
         words.extend(argv);
         let (program, arguments) = words.split_first().ok_or_else(|| broken("no command".to_owned()))?;

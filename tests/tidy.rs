@@ -40,6 +40,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("bundle", 4),
     ("s3", 4),
     ("functions::figures", 4),
+    ("functions::machine", 4),
     ("functions::objects", 4),
     ("functions::store", 4),
     ("contextualize", 4),

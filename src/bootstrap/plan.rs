@@ -19,6 +19,9 @@ use crate::recipe::{Finding, On, Sources, Step, Value};
 /// Where the bundle lies on every machine.
 pub const BUNDLE_ON_MACHINE: &str = "/var/lib/marea/bundle";
 
+/// Where it lies in the home of an ordinary user, on a machine that nobody here is root on.
+pub const BUNDLE_AT_HOME: &str = ".marea/bundle";
+
 /// What the bundle holds, as far as a plan needs it.
 #[derive(Debug, Clone, Default)]
 pub struct BundleIndex {
@@ -63,6 +66,8 @@ pub struct HostPlan {
     pub steps: Vec<PlannedStep>,
     /// What undoes each recipe, in the order of the recipes.
     removals: Vec<String>,
+    /// It becomes no node, and nobody here is root on it.
+    at_home: bool,
 }
 
 impl HostPlan {
@@ -73,7 +78,17 @@ impl HostPlan {
 
     /// The script that takes all of it away again, the last recipe first. It holds no secret.
     pub fn removal(&self) -> String {
-        script::removal(self.removals.iter().rev().map(String::as_str))
+        self.placed(&script::removal(self.removals.iter().rev().map(String::as_str)))
+    }
+
+    /// A script as it is run there: on a machine that nobody here is root on, with Marea's folders in its user's home.
+    pub fn placed(&self, script: &str) -> String {
+        if self.at_home { script::at_home(script) } else { script.to_owned() }
+    }
+
+    /// True when its scripts are run as whoever connects.
+    pub fn is_at_home(&self) -> bool {
+        self.at_home
     }
 }
 
@@ -191,8 +206,13 @@ pub fn plan(
     for machine in order {
         let pool = std::iter::once(&spec.front_end).chain(&spec.pools).find(|p| p.name == machine.pool);
         let pool = pool.ok_or_else(|| PlanError::NoPool(machine.name.clone()))?;
-        let mut host =
-            HostPlan { machine: machine.clone(), pieces: BTreeSet::new(), steps: Vec::new(), removals: Vec::new() };
+        let mut host = HostPlan {
+            machine: machine.clone(),
+            pieces: BTreeSet::new(),
+            steps: Vec::new(),
+            removals: Vec::new(),
+            at_home: pool.is_no_nodes() && machine.user != "root",
+        };
         for one in resolve(sources, &pool.recipes).map_err(PlanError::Recipes)? {
             let shown = hide(&one, &mut secrets);
             let context = Context {
@@ -333,6 +353,10 @@ impl Recipes<'_> {
             }
             let piece = self.piece(&self.bundle.images, "image", image.get_ref())?;
             host.pieces.insert(piece.clone());
+            // Without a container runtime there is nothing to import it into: the recipe says where it goes.
+            if self.context.pool.is_no_nodes() {
+                continue;
+            }
             body.push_str(&script::import(&format!("{BUNDLE_ON_MACHINE}/{}", piece.path), &piece.sha256));
             if !piece.reference.is_empty() {
                 check.push_str(&script::imported(&piece.reference));

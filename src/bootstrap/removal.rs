@@ -38,6 +38,9 @@ pub struct Entry {
     pub user: String,
     /// What removes everything.
     pub script: String,
+    /// Nobody here is root on it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_home: bool,
 }
 
 /// Why a machine was not cleaned.
@@ -64,7 +67,7 @@ pub fn note(folder: &Folder, plan: &Plan, key: Option<&Path>) -> Result<(), Fold
         .map(|host| {
             let m = &host.machine;
             let (name, address, user) = (m.name.clone(), m.address.clone(), m.user.clone());
-            Entry { name, address, port: m.port, user, script: host.removal() }
+            Entry { name, address, port: m.port, user, script: host.removal(), at_home: host.is_at_home() }
         })
         .collect();
     let earlier = read(folder).unwrap_or_default().hosts;
@@ -83,6 +86,7 @@ pub async fn clean(entry: &Entry, access: &Access, boot: Duration) -> Result<(),
     let host =
         Host { name: entry.name.clone(), address: entry.address.clone(), port: entry.port, user: entry.user.clone() };
     let connection = Connection::wait(&host, access, boot).await?;
+    let connection = if entry.at_home { connection.as_ordinary_user() } else { connection };
     let outcome = connection.run(&entry.script, LIMIT).await?;
     connection.close().await;
     match outcome.code {

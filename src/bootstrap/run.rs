@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Bootstrap;
-use super::plan::{BUNDLE_ON_MACHINE, HostPlan, PlannedStep, script};
+use super::plan::{BUNDLE_AT_HOME, BUNDLE_ON_MACHINE, HostPlan, PlannedStep, script};
 use super::progress::Progress;
 use crate::contextualize::ContextError;
 use crate::model::machine::{Machine, Role};
@@ -132,12 +132,13 @@ pub(super) async fn host(
     all.provider.power_on(name).await?;
     let host = host_of(machine);
     progress.say(name, "waiting for SSH");
-    let connection = Arc::new(Connection::wait(&host, &all.access, Duration::from_secs(all.boot_timeout)).await?);
+    let connection = Connection::wait(&host, &all.access, Duration::from_secs(all.boot_timeout)).await?;
+    let connection = Arc::new(if plan.is_at_home() { connection.as_ordinary_user() } else { connection });
     let front_end = machine.role == Role::FrontEnd;
     if front_end {
         board.front_end.send_replace(Some(Arc::clone(&connection)));
     }
-    claim(&connection, &board.owner).await?;
+    claim(&connection, plan, &board.owner).await?;
     let todo = survey(&connection, plan).await?;
     let mut run = HostRun::default();
     if !todo.is_empty() {
@@ -152,7 +153,7 @@ pub(super) async fn host(
                 board.wait(step).await?;
             }
             progress.step(name, run.ran, count, &step.key);
-            one(all, step, &connection, board, name).await?;
+            one(all, plan, step, &connection, board).await?;
             run.ran += 1;
         } else {
             run.skipped += 1;
@@ -165,8 +166,9 @@ pub(super) async fn host(
 }
 
 /// Makes sure that the machine is free, or ours.
-async fn claim(connection: &Connection, owner: &str) -> Result<(), RunError> {
-    let outcome = connection.run(&script::claim(owner), Duration::from_secs(60)).await?;
+async fn claim(connection: &Connection, plan: &HostPlan, owner: &str) -> Result<(), RunError> {
+    let text = plan.placed(&script::claim(owner, !plan.machine.is_no_node()));
+    let outcome = connection.run(&text, Duration::from_secs(60)).await?;
     if outcome.code != 0 {
         return Err(RunError::Step {
             step: "is it free".to_owned(),
@@ -181,7 +183,7 @@ async fn claim(connection: &Connection, owner: &str) -> Result<(), RunError> {
 
 /// Asks the machine, in one go, which steps are to do.
 async fn survey(connection: &Connection, plan: &HostPlan) -> Result<BTreeSet<String>, RunError> {
-    let outcome = connection.run(&script::survey(&plan.steps), Duration::from_secs(660)).await?;
+    let outcome = connection.run(&plan.placed(&script::survey(&plan.steps)), Duration::from_secs(660)).await?;
     // Half an answer is none: what is done must never be done again because nobody said that it is.
     if outcome.stdout.lines().last() != Some("end") {
         return Err(RunError::Step {
@@ -199,18 +201,20 @@ async fn bring(all: &Bootstrap, plan: &HostPlan, connection: &Connection) -> Res
     if sees.code != 0 {
         let files: Vec<Push> =
             plan.pieces.iter().map(|p| Push { path: p.path.clone(), sha256: p.sha256.clone() }).collect();
-        connection.push(&all.bundle, BUNDLE_ON_MACHINE, &files).await?;
+        let to = if plan.is_at_home() { BUNDLE_AT_HOME } else { BUNDLE_ON_MACHINE };
+        connection.push(&all.bundle, to, &files).await?;
     }
     Ok(())
 }
 
 async fn one(
     all: &Bootstrap,
+    plan: &HostPlan,
     step: &PlannedStep,
     connection: &Connection,
     board: &Board,
-    name: &str,
 ) -> Result<(), RunError> {
+    let name = plan.machine.name.as_str();
     let began = crate::clock::monotonic();
     let limit = Duration::from_secs(step.timeout);
     let failed = |how: String, output: String| RunError::Step { step: step.key.clone(), how, output };
@@ -230,7 +234,7 @@ async fn one(
         secrets.push(outcome.stdout.trim().to_owned());
     }
     let text = script::whole(step, &all.plan.secrets.reveal(&step.script), secrets.first().map(String::as_str));
-    let outcome = connection.run(&text, limit).await?;
+    let outcome = connection.run(&plan.placed(&text), limit).await?;
     let hide = |text: &str| {
         let text = all.plan.secrets.hide(text);
         secrets.iter().flat_map(|s| s.split_whitespace()).fold(text, |text, s| text.replace(s, "<secret>"))

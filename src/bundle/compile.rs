@@ -27,7 +27,14 @@ pub fn compile(module: &Module, programs: &[&Program], work: &Path) -> Result<Ve
     std::fs::create_dir_all(&out).map_err(at(&out))?;
     prepare(module, &folder)?;
     let mut command = go(&folder);
-    command.args(["build", "-trimpath", "-ldflags", &module.ldflags, "-o"]).arg(format!("{}/", out.display()));
+    let mut ldflags = module.ldflags.clone();
+    command.args(["build", "-trimpath"]);
+    if module.static_c {
+        ldflags.push_str(" -extldflags -static");
+        // Names of users and hosts are looked up by Go itself: the C library cannot do it in a static program.
+        command.env("CGO_ENABLED", "1").args(["-tags", "netgo,osusergo"]);
+    }
+    command.args(["-ldflags", &ldflags, "-o"]).arg(format!("{}/", out.display()));
     if module.source.is_some() {
         command.arg(".");
     } else {

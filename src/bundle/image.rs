@@ -16,6 +16,7 @@ use super::{BundleError, at};
 enum Entry {
     Folder,
     File(PathBuf),
+    Text(String),
     Link(String),
 }
 
@@ -30,6 +31,9 @@ pub fn write(image: &Image, bin: &Path, tree: Option<&Path>, to: &Path) -> Resul
     }
     for (path, program) in &image.programs {
         entries.insert(path.clone(), Entry::File(bin.join(program)));
+    }
+    for (path, text) in &image.texts {
+        entries.insert(path.clone(), Entry::Text(text.clone()));
     }
     for (path, target) in &image.links {
         entries.insert(path.clone(), Entry::Link(target.clone()));
@@ -87,6 +91,9 @@ fn write_layer(entries: &BTreeMap<String, Entry>, to: &Path) -> Result<String, B
             Entry::Folder => {
                 append(&mut tar, path, EntryType::Directory, if path == "tmp" { 0o1777 } else { 0o755 }, &[])
                     .map_err(at(to))?;
+            }
+            Entry::Text(text) => {
+                append(&mut tar, path, EntryType::Regular, 0o644, text.as_bytes()).map_err(at(to))?;
             }
             Entry::Link(target) => {
                 let mut header = header(EntryType::Symlink, 0o777, 0);

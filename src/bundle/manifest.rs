@@ -60,6 +60,9 @@ pub struct Module {
     /// Linker flags.
     #[serde(default = "stripped")]
     pub ldflags: String,
+    /// It holds C, and is linked statically with the C library.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub static_c: bool,
     /// A source that is part of Marea itself instead of a module.
     pub source: Option<String>,
 }
@@ -107,6 +110,9 @@ pub struct Image {
     /// Debian packages laid out in it.
     #[serde(default)]
     pub debian: Vec<String>,
+    /// Small files by path.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub texts: BTreeMap<String, String>,
     /// Symbolic links by path.
     #[serde(default)]
     pub links: BTreeMap<String, String>,

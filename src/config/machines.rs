@@ -1,7 +1,8 @@
 //! The machines of a cluster: declared one by one in the config, or made up for the `local` provider.
 
 use super::{BTreeMap, BTreeSet, ClusterSpec, ConfigError, Loaded, Machine, Pool, ProviderKind, Role};
-use crate::model::node::Shape;
+use crate::model::machine::{RUNTIME, UDOCKER};
+use crate::model::node::{Effect, Shape, Taint};
 use crate::model::resources::Resources;
 
 /// The second byte of pod ranges as in the recipe's default `10.244.0.0/16`.
@@ -148,6 +149,12 @@ fn range(index: usize) -> String {
 fn shape(pool: &Pool) -> Shape {
     let mut labels = pool.labels.clone();
     labels.insert("marea/pool".to_owned(), pool.name.clone());
+    let mut taints = pool.taints.clone();
+    if pool.is_no_nodes() {
+        // No pod may count on it: only what asks for this runtime tolerates it.
+        labels.insert(RUNTIME.to_owned(), UDOCKER.to_owned());
+        taints.push(Taint { key: RUNTIME.to_owned(), value: UDOCKER.to_owned(), effect: Effect::NoSchedule });
+    }
     let allocatable = Resources {
         cpu_milli: u64::from(pool.cpus) * 1000,
         memory: pool.memory,
@@ -155,5 +162,5 @@ fn shape(pool: &Pool) -> Shape {
         pods: 110,
         extended: pool.extended.clone(),
     };
-    Shape { allocatable, labels, taints: pool.taints.clone(), ..Shape::default() }
+    Shape { allocatable, labels, taints, ..Shape::default() }
 }

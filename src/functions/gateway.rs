@@ -24,6 +24,7 @@ mod invoke;
 mod judge;
 mod letters;
 mod logs;
+mod machines;
 mod make;
 mod runner;
 mod services;
@@ -33,6 +34,7 @@ mod word;
 
 use buckets::Buckets;
 use cluster::Cluster;
+use machines::Machines;
 use runner::Runner;
 use word::{Board, Depths, Word};
 
@@ -46,6 +48,7 @@ pub struct Core {
     store: Store,
     cluster: Cluster,
     buckets: Buckets,
+    machines: Machines,
     figures: Figures,
     words: mpsc::Sender<Word>,
     board: watch::Receiver<Arc<Board>>,
@@ -85,7 +88,9 @@ fn start(settings: Settings, secrets: Secrets, client: kube::Client, folder: &Pa
     let target = settings.storage.target.as_deref().unwrap_or("marea");
     let buckets = Buckets::open(settings.storage.kind, secrets.minio.as_ref(), target)?;
     let cluster = Cluster { client, namespace: settings.namespace.clone() };
+    let machines = Machines::open(&settings)?;
     let core = Arc::new(Core {
+        machines,
         store,
         buckets,
         figures: Figures::new()?,
@@ -101,6 +106,7 @@ fn start(settings: Settings, secrets: Secrets, client: kube::Client, folder: &Pa
     let runner = Runner::open(core.clone(), board_sender, depth_sender)?;
     tokio::spawn(runner.run(inbox));
     watching::follow(&core.cluster, &core.words);
+    core.machines.follow(&core.words);
     Ok(core)
 }
 

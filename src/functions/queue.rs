@@ -160,6 +160,11 @@ impl Queue {
 
     /// The next event to start, which counts as in flight from now on.
     pub fn start(&mut self, now: Timestamp) -> Option<(String, Ticket)> {
+        self.start_where(now, |_| true)
+    }
+
+    /// The next event of those services for which there is a place.
+    pub fn start_where(&mut self, now: Timestamp, has_place: impl Fn(&str) -> bool) -> Option<(String, Ticket)> {
         if self.held.as_ref().is_some_and(|(_, until)| *until <= now) {
             self.held = None;
         }
@@ -173,7 +178,7 @@ impl Queue {
             }
         }
         let may = |line: &Line| line.held.is_none() && line.in_flight.len() < line.limit && !line.waiting.is_empty();
-        let ready = self.lines.iter().filter(|(_, line)| may(line));
+        let ready = self.lines.iter().filter(|(name, line)| may(line) && has_place(name));
         // Fewest in flight first; among equals, the one after the last that was served.
         let last = self.last.as_str();
         let (name, _) =

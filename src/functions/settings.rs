@@ -1,6 +1,7 @@
 //! Settings: how the gateway is run. One TOML file, whose every key has a default and whose unknown keys are
 //! errors with their line; secrets are never in it but in files of a folder beside it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -33,6 +34,55 @@ pub struct Settings {
     pub retry: Retry,
     /// The object store.
     pub storage: Storage,
+    /// How machines that are no nodes are reached.
+    pub ssh: Ssh,
+    /// Machines that are no nodes, whose runs are run by udocker.
+    #[serde(rename = "machine")]
+    pub machines: Vec<MachineEntry>,
+}
+
+/// `[ssh]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ssh {
+    /// The private key; none: the secret `ssh-key`.
+    pub key: Option<PathBuf>,
+    /// Their side of it, below the user's home.
+    pub program: String,
+    /// Seconds out of reach after which what runs on a machine counts as lost.
+    pub lost_seconds: u32,
+}
+
+/// `[[machine]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MachineEntry {
+    /// Its name.
+    pub name: String,
+    /// Where SSH reaches it.
+    pub address: String,
+    /// Its port.
+    #[serde(default = "ssh_port")]
+    pub port: u16,
+    /// The ordinary user that runs are of.
+    pub user: String,
+    /// What its runs may ask for together, as Kubernetes writes it.
+    pub cpu: String,
+    /// Memory likewise.
+    pub memory: String,
+    /// What services choose it by; its pool is `marea/pool`.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+fn ssh_port() -> u16 {
+    22
+}
+
+impl Default for Ssh {
+    fn default() -> Self {
+        Self { key: None, program: ".marea/bin/marea-udocker".to_owned(), lost_seconds: 300 }
+    }
 }
 
 /// `[limits]`.
@@ -104,6 +154,8 @@ impl Default for Settings {
             limits: Limits::default(),
             retry: Retry::default(),
             storage: Storage::default(),
+            ssh: Ssh::default(),
+            machines: Vec::new(),
         }
     }
 }
@@ -177,10 +229,30 @@ impl Settings {
             line: 0,
             message: e.to_string(),
         })?;
-        toml::from_str(&text).map_err(|error| {
+        let settings: Self = toml::from_str(&text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start);
             let line = 1 + text.bytes().take(start).filter(|b| *b == b'\n').count();
-            SettingsError::File { file, line, message: error.message().to_owned() }
+            SettingsError::File { file: file.clone(), line, message: error.message().to_owned() }
+        })?;
+        match settings.wrong_machine() {
+            Some(message) => Err(SettingsError::File { file, line: 0, message }),
+            None => Ok(settings),
+        }
+    }
+}
+
+impl Settings {
+    /// What is wrong with a machine.
+    fn wrong_machine(&self) -> Option<String> {
+        use crate::model::resources::{quantity, quantity_milli};
+        let mut names = std::collections::BTreeSet::new();
+        self.machines.iter().find_map(|one| {
+            let name = &one.name;
+            if !names.insert(name) {
+                return Some(format!("[[machine]]: two are named {name:?}"));
+            }
+            let right = quantity_milli(&one.cpu).is_some() && quantity(&one.memory).is_some();
+            (!right).then(|| format!("[[machine]] {name:?}: write cpu = \"4\" and memory = \"8Gi\""))
         })
     }
 }

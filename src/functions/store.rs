@@ -55,6 +55,15 @@ pub struct Accepted {
 /// A step in the life of an event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
+    /// Its current attempt is to run on this machine, which is no node, and on no other.
+    Placed {
+        /// The event.
+        seq: i64,
+        /// The attempt.
+        attempt: u32,
+        /// The machine; none: it was not started there after all.
+        machine: Option<String>,
+    },
     /// Its Job is made.
     Made {
         /// The event.
@@ -216,6 +225,16 @@ impl Store {
                 Ok((record::of(row)?, row.get::<_, Option<Vec<u8>>>("body")?.unwrap_or_default()))
             };
             connection.prepare_cached(&sql)?.query_row([seq], whole).optional()
+        })
+    }
+
+    /// The machine that an attempt was given, when that was no node.
+    pub fn machine_of(&self, seq: i64, attempt: u32) -> Result<Option<String>, StoreFault> {
+        self.read(|connection| {
+            connection
+                .prepare_cached("SELECT machine FROM place WHERE seq = ?1 AND attempt = ?2")?
+                .query_row((seq, attempt), |row| row.get(0))
+                .optional()
         })
     }
 

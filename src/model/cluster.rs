@@ -46,6 +46,13 @@ pub struct Pool {
     pub recipes: Vec<RecipeUse>,
 }
 
+impl Pool {
+    /// True when its machines become no nodes: their runs are udocker's.
+    pub fn is_no_nodes(&self) -> bool {
+        self.recipes.iter().any(|recipe| recipe.name == super::machine::UDOCKER)
+    }
+}
+
 /// One application of a system: which recipe, which version, which parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,6 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::node::Shape;
 
+/// The label and the taint of a machine by its runtime, where that is another than Kubernetes' own; and the annotation
+/// of what is to run there.
+pub const RUNTIME: &str = "marea.dev/runtime";
+/// The runtime of machines that are no nodes: udocker, as an ordinary user. It is the name of its recipe, too.
+pub const UDOCKER: &str = "udocker";
+
 /// What a machine is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -34,6 +40,13 @@ pub struct Machine {
     pub pod_cidr: String,
     /// The node it becomes: as last seen where it was seen, else as declared.
     pub shape: Shape,
+}
+
+impl Machine {
+    /// True for one that becomes no node: its runs are udocker's.
+    pub fn is_no_node(&self) -> bool {
+        self.shape.labels.get(RUNTIME).is_some_and(|runtime| runtime == UDOCKER)
+    }
 }
 
 /// What a provider sees of a machine's power.

@@ -18,6 +18,8 @@ const FILES: &[(&str, &str)] = &[
     ("functions.toml", include_str!("../../recipes/functions.toml")),
     ("oscar.toml", include_str!("../../recipes/oscar.toml")),
     ("oscar.yaml.j2", include_str!("../../recipes/oscar.yaml.j2")),
+    ("udocker.toml", include_str!("../../recipes/udocker.toml")),
+    ("marea-udocker", include_str!("../../recipes/marea-udocker")),
     ("functions.yaml.j2", include_str!("../../recipes/functions.yaml.j2")),
 ];
 

@@ -18,7 +18,7 @@ impl Connection {
         let broken = |reason: String| RemoteError::Broken { host: self.host.name.clone(), reason };
         let _permit = self.channels.acquire().await.map_err(|e| broken(e.to_string()))?;
         let seconds = limit.as_secs().max(1).to_string();
-        let mut words = if self.host.user == "root" { Vec::new() } else { vec!["sudo", "-n"] };
+        let mut words = self.root.to_vec();
         words.extend(["timeout", "-k", "10", &seconds, "bash", "-se"]);
         let (program, arguments) = words.split_first().ok_or_else(|| broken("no command".to_owned()))?;
         let mut child = self

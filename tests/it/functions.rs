@@ -17,6 +17,7 @@ mod command;
 mod events;
 mod faults;
 mod services;
+mod udocker;
 
 pub const USER: &str = "oscar";
 pub const PASSWORD: &str = "low-tide";
@@ -216,15 +217,20 @@ pub fn wired(name: &str) -> Value {
 
 /// A MinIO that tells a gateway on this port, and keeps what it cannot tell.
 pub async fn minio_telling(port: u16) -> Minio {
+    minio_telling_at("127.0.0.1", port).await
+}
+
+/// One that is reached on this address.
+pub async fn minio_telling_at(host: &str, port: u16) -> Minio {
     let queue = std::env::temp_dir().join(format!("marea-test-webhook-{port}"));
     std::fs::create_dir_all(&queue).unwrap();
-    Minio::with(&[
+    let environment = [
         ("MINIO_NOTIFY_WEBHOOK_ENABLE_marea", "on"),
         ("MINIO_NOTIFY_WEBHOOK_ENDPOINT_marea", &format!("http://127.0.0.1:{port}/events")),
         ("MINIO_NOTIFY_WEBHOOK_AUTH_TOKEN_marea", &format!("Bearer {WEBHOOK}")),
         ("MINIO_NOTIFY_WEBHOOK_QUEUE_DIR_marea", queue.to_str().unwrap()),
-    ])
-    .await
+    ];
+    Minio::at(host, &environment).await
 }
 
 /// A notification as MinIO writes it.

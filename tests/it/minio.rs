@@ -29,12 +29,18 @@ impl Minio {
 
     /// With more in its environment, such as a webhook.
     pub async fn with(environment: &[(&str, &str)]) -> Self {
+        Self::at("127.0.0.1", environment).await
+    }
+
+    /// On an address of its own.
+    pub async fn at(host: &str, environment: &[(&str, &str)]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind((host, 0)).unwrap().local_addr().unwrap().port();
         let folder = tempfile::tempdir().unwrap();
+        let url = format!("http://{host}:{port}");
         let environment: Vec<_> = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let child = spawn(folder.path(), port, &environment);
-        let minio = Self { url: format!("http://127.0.0.1:{port}"), port, folder, environment, child };
+        let child = spawn(folder.path(), &url, &environment);
+        let minio = Self { url, port, folder, environment, child };
         minio.ready().await;
         minio
     }
@@ -48,7 +54,7 @@ impl Minio {
     /// Starts it again with the same data on the same port.
     pub async fn again(&mut self) {
         self.kill();
-        self.child = spawn(self.folder.path(), self.port, &self.environment);
+        self.child = spawn(self.folder.path(), &self.url, &self.environment);
         self.ready().await;
     }
 
@@ -81,10 +87,10 @@ pub fn store(url: &str) -> Store {
     Store::new(&endpoint, Some(Keys { access: ACCESS.into(), secret: SECRET.into() })).unwrap()
 }
 
-fn spawn(folder: &Path, port: u16, environment: &[(String, String)]) -> Child {
+fn spawn(folder: &Path, url: &str, environment: &[(String, String)]) -> Child {
     let log = fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
     Command::new(program())
-        .args(["server", "--address", &format!("127.0.0.1:{port}"), "--console-address", "127.0.0.1:0"])
+        .args(["server", "--address", url.trim_start_matches("http://"), "--console-address", "127.0.0.1:0"])
         .arg(folder.join("data"))
         .env("HOME", folder)
         .env("MINIO_ROOT_USER", ACCESS)
@@ -103,30 +109,37 @@ fn spawn(folder: &Path, port: u16, environment: &[(String, String)]) -> Child {
 /// The compiled server: four minutes of a processor the first time, then found.
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let folder = cache().join("minio");
-        fs::create_dir_all(&folder).unwrap();
-        let manifest = folder.join("bundle.toml");
-        let mut list: toml::Table = fs::read_to_string("recipes/bundle.toml").unwrap().parse().unwrap();
-        list.remove("image");
-        for kind in ["module", "program"] {
-            list.get_mut(kind).unwrap().as_array_mut().unwrap().retain(|one| one["name"].as_str() == Some("minio"));
+    PROGRAM.get_or_init(|| bundle("minio", &["minio"]).join("bin/minio"))
+}
+
+/// A bundle of nothing but these pieces of the pinned list, and what they are made from.
+pub fn bundle(name: &str, pieces: &[&str]) -> PathBuf {
+    let folder = cache().join(name);
+    fs::create_dir_all(&folder).unwrap();
+    let manifest = folder.join("bundle.toml");
+    let mut list: toml::Table = fs::read_to_string("recipes/bundle.toml").unwrap().parse().unwrap();
+    for kind in ["module", "program", "image", "python"] {
+        let all = list.get_mut(kind).unwrap().as_array_mut().unwrap();
+        // The image of MinIO is not asked for where the program is.
+        let wanted = |one: &toml::Value| {
+            pieces.iter().any(|piece| one["name"].as_str() == Some(piece)) && !(kind == "image" && name == "minio")
+        };
+        all.retain(wanted);
+    }
+    fs::write(&manifest, list.to_string()).unwrap();
+    // Another test program may be making it just now.
+    for _ in 0..600 {
+        let mut build = Command::new(env!("CARGO_BIN_EXE_marea"));
+        build.arg("--bundle").arg(&folder).args(["bundle", "build", "--manifest"]).arg(&manifest);
+        let out = build.output().unwrap();
+        if out.status.success() {
+            return folder;
         }
-        fs::write(&manifest, list.to_string()).unwrap();
-        // Another test program may be making it just now.
-        for _ in 0..600 {
-            let mut build = Command::new(env!("CARGO_BIN_EXE_marea"));
-            build.arg("--bundle").arg(&folder).args(["bundle", "build", "--manifest"]).arg(&manifest);
-            let out = build.output().unwrap();
-            if out.status.success() {
-                return folder.join("bin/minio");
-            }
-            let text = String::from_utf8_lossy(&out.stderr).into_owned();
-            assert!(text.contains("is being built by another"), "{text}");
-            std::thread::sleep(Duration::from_secs(2));
-        }
-        panic!("somebody else is making MinIO for twenty minutes");
-    })
+        let text = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(text.contains("is being built by another"), "{text}");
+        std::thread::sleep(Duration::from_secs(2));
+    }
+    panic!("somebody else is making the bundle {name} for twenty minutes");
 }
 
 /// Where tests keep what takes long to make.

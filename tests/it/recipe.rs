@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use marea::bootstrap::plan::script::survey;
+use marea::bootstrap::plan::script::{survey, whole};
 use marea::bootstrap::plan::{BundleIndex, Piece, Plan, PlanError, PlannedStep, plan};
 use marea::config::Loaded;
 use marea::model::cluster::{ClusterSpec, Pool, RecipeUse};
@@ -288,4 +288,52 @@ fn each_service_of_oscars_gets_a_folder_for_what_waits() {
     for part in ["QUEUE_DIR_tide, value: \"/var/lib/minio/queue-tide\"", "QUEUE_DIR_wave,", "name: oscar-pvc"] {
         assert!(script.contains(part), "{part}");
     }
+}
+
+#[test]
+fn machines_that_are_no_nodes_get_udocker_at_home_and_the_gateway_knows_them() {
+    let mut desk = pool("desk", 2, uses(&["udocker"]));
+    desk.recipes[0].parameters.insert("archives".to_owned(), "img:1=/srv/img.tar".to_owned());
+    let spec = ClusterSpec {
+        name: "test".to_owned(),
+        front_end: Pool { min: 1, ..pool("front", 1, uses(&["kubernetes", "minio", "functions"])) },
+        pools: vec![pool("small", 1, uses(&["kubernetes"])), desk],
+    };
+    let mut machines = Loaded::default().machines(&spec).unwrap();
+    machines.iter_mut().find(|machine| machine.name == "desk-2").unwrap().user = "tide".to_owned();
+    let plan = plan(&spec, &machines, &embedded::sources(), &bundle()).unwrap();
+    let host = |name: &str| plan.hosts.iter().find(|host| host.machine.name == name).unwrap();
+    let script = |name: &str| -> String {
+        host(name).steps.iter().map(|step| host(name).placed(&whole(step, &step.script, Some("key")))).collect()
+    };
+    let front = script("front");
+    for part in [
+        "name = \"desk-1\"",
+        "name = \"desk-2\"",
+        "user = \"marea\"",
+        "user = \"tide\"",
+        "\"marea/pool\" = \"desk\"",
+        "path: ssh-key",
+        "create secret generic ssh",
+    ] {
+        assert!(front.contains(part), "{part}: {front}");
+    }
+    assert!(!script("small-1").contains("desk-1") && !front.contains("via 10.77.0.12"), "they are in no pod network");
+    // As root the user is made; as an ordinary user nothing of the system's is touched.
+    let (root, home) = (script("desk-1"), script("desk-2"));
+    assert!(root.contains("useradd") && root.contains("/var/lib/marea/udocker/runc"), "{root}");
+    for part in ["useradd", "/var/lib", "/run/", "ctr ", "chown"] {
+        assert!(!home.contains(part), "{part}: {home}");
+    }
+    assert!(home.contains("img:1=/srv/img.tar"));
+    for text in
+        [&front, &root, &home, &host("desk-2").removal(), &host("desk-2").placed(&survey(&host("desk-2").steps))]
+    {
+        let mut bash = std::process::Command::new("bash");
+        let status = bash.arg("-n").arg("-c").arg(text).status().unwrap();
+        assert!(status.success(), "{text}");
+    }
+    // A cluster without such machines has nothing of it.
+    let without = made(&["kubernetes", "minio", "functions"]);
+    assert!(without.hosts.iter().all(|host| host.steps.iter().all(|step| !step.script.contains("ssh"))));
 }

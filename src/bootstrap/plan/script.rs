@@ -16,6 +16,13 @@ pub(in crate::bootstrap) const OWNER: &str = "/var/lib/marea/owner";
 /// its end instead of meeting it half-way.
 const TURN: &str = "exec 9>/run/marea-step.lock; flock -w 600 9";
 
+/// A script for a machine that nobody here is root on: what is Marea's own lies in the folder `.marea` of its user's
+/// home, where every script begins. Only a link's target must be told from where.
+pub(in crate::bootstrap) fn at_home(text: &str) -> String {
+    let text = text.replace("/var/lib/marea", ".marea").replace("/run/marea-", ".marea/");
+    format!("mkdir -p -m 0700 .marea\n{}", text.replace("ln -sfn .marea/", "ln -sfn \"$HOME\"/.marea/"))
+}
+
 /// A program's link into the bundle.
 pub(in crate::bootstrap) struct Link {
     pub(in crate::bootstrap) target: String,
@@ -133,7 +140,9 @@ pub(in crate::bootstrap) fn removal<'a>(undone: impl Iterator<Item = &'a str>) -
 
 /// Asks a machine, before anything is changed on it, whether it is free or this cluster's already: it prints
 /// `used REASON` when it is neither. A free machine is marked with `owner`, so that no other cluster takes it.
-pub(in crate::bootstrap) fn claim(owner: &str) -> String {
+pub(in crate::bootstrap) fn claim(owner: &str, becomes_node: bool) -> String {
+    // What a node may not have beside it, a machine that becomes none may well have.
+    let left_alone = if becomes_node { "" } else { " && false" };
     format!(
         r#"{{
 set +e
@@ -141,7 +150,7 @@ owner=$(cat {OWNER} 2>/dev/null)
 if [ "$owner" = {owner} ]; then exit 0; fi
 if [ -n "$owner" ]; then echo "used it belongs to another cluster of Marea (if that one is gone: rm {OWNER} there)"; exit 0; fi
 # Made by a Marea that left no such mark.
-if [ ! -d {DONE_FOLDER} ]; then
+if [ ! -d {DONE_FOLDER} ]{left_alone}; then
   for service in kubelet containerd docker k3s k3s-agent rke2-server rke2-agent crio snap.microk8s.daemon-kubelite; do
     systemctl is-active -q $service 2>/dev/null && echo "used the service $service runs on it"
   done

@@ -1,6 +1,7 @@
 //! The cluster: the calls that the gateway makes to the API server, all in one namespace. Making what is there
 //! already is no failure when it is the same by construction, and removing what is gone is none either.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -151,6 +152,16 @@ impl Cluster {
     pub async fn delete_secret(&self, name: &str) -> Result<bool, KubernetesError> {
         let api = self.api::<Secret>();
         gone(call("delete Secret", name, api.delete(name, &DeleteParams::default())).await.map(drop))
+    }
+
+    /// The values of a Secret; none when there is no such Secret.
+    pub async fn secret(&self, name: &str) -> Result<BTreeMap<String, String>, KubernetesError> {
+        let secret = match call("read Secret", name, self.api::<Secret>().get(name)).await {
+            Err(KubernetesError::Missing { .. }) => return Ok(BTreeMap::new()),
+            other => other?,
+        };
+        let values = secret.data.unwrap_or_default().into_iter();
+        Ok(values.map(|(key, value)| (key, String::from_utf8_lossy(&value.0).into_owned())).collect())
     }
 
     /// Removes a Job and its pods.

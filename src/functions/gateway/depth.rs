@@ -15,6 +15,7 @@ use super::Core;
 use super::answer::{self, Answer};
 use crate::clock;
 use crate::functions::objects::job::node_selector;
+use crate::functions::places::{RUNTIME, UDOCKER, by_udocker};
 
 /// A line comes at least this often: silence is a connection that is dead.
 const BEAT: Duration = Duration::from_secs(5);
@@ -55,13 +56,20 @@ fn line(core: &Core) -> Value {
             let depth = depths.get(&service.name).cloned().unwrap_or_default();
             let limit =
                 if depth.limit == 0 { service.limit(core.settings.limits.jobs_per_service) } else { depth.limit };
+            let mut nodes = node_selector(service);
+            let mut tolerations = json!([]);
+            if by_udocker(service) {
+                // A machine of this runtime is known to the daemon by this label, and by this taint to everybody else.
+                nodes.insert(RUNTIME.to_owned(), UDOCKER.to_owned());
+                tolerations = json!([{ "key": RUNTIME, "operator": "Equal", "value": UDOCKER }]);
+            }
             let value = json!({
                 "waiting": depth.waiting,
                 "in_flight": depth.in_flight,
                 "limit": limit,
                 "requests": service.requests(),
-                "node_selector": node_selector(service),
-                "tolerations": [],
+                "node_selector": nodes,
+                "tolerations": tolerations,
                 "labels": service.all_labels(),
                 "held": depth.held,
             });

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::Core;
 use super::answer::{self, Answer};
+use super::machines;
 use super::word::{Board, Ended, Word};
 use crate::clock;
 use crate::functions::event::{Arrival, EventId, arrivals, job_name};
@@ -183,11 +184,19 @@ fn later(core: &Core, service: &str, job: &str) -> Response {
 }
 
 async fn result(core: &Core, service: &str, job: &str, ended: Ended) -> Result<Response, Answer> {
+    let on_machine = match core.store.find(ended.id)? {
+        Some(record) => machines::log(core, &record, None).await.unwrap_or_default(),
+        None => None,
+    };
     let selector = format!("batch.kubernetes.io/job-name={job},{}={}", crate::functions::objects::job::EVENT, ended.id);
-    let pods = core.cluster.pods(&selector).await.unwrap_or_default();
-    let log = match pods.first() {
-        Some(pod) => core.cluster.log(&pod.name, false).await.unwrap_or_default(),
-        None => String::new(),
+    let log = if let Some(log) = on_machine {
+        log
+    } else {
+        let pods = core.cluster.pods(&selector).await.unwrap_or_default();
+        match pods.first() {
+            Some(pod) => core.cluster.log(&pod.name, false).await.unwrap_or_default(),
+            None => String::new(),
+        }
     };
     if let Some(failure) = ended.failure {
         let tail: Vec<&str> = log.lines().rev().take(20).collect();

@@ -28,6 +28,7 @@ pub(super) async fn judge(core: &Core, flight: &Flight, end: End, patience: Pati
     let removes = matches!(end, End::Known(_));
     let outcome = match end {
         End::Job(end) if end.well => Outcome::Succeeded,
+        End::Job(end) if flight.machine.is_some() => told(end.exit.map(|code| (code, String::new())), &end),
         End::Job(end) => failure(core, flight, &end).await,
         End::Vanished => Outcome::Vanished,
         End::Known(outcome) => outcome,
@@ -48,7 +49,7 @@ pub(super) async fn judge(core: &Core, flight: &Flight, end: End, patience: Pati
     };
     write(core, vec![change]).await;
     if removes {
-        remove(core, &flight.job(), Some(flight.id)).await;
+        remove(core, &flight.job(), Some(flight.id), flight.machine.as_deref()).await;
     }
     verdict
 }
@@ -68,14 +69,23 @@ async fn failure(core: &Core, flight: &Flight, end: &JobEnd) -> Outcome {
             Err(_) => break Vec::new(),
         }
     };
-    told(&pods, end)
+    told(exit(&pods), end)
 }
 
-fn told(pods: &[PodFact], end: &JobEnd) -> Outcome {
-    match pods.iter().find_map(|pod| pod.exit.clone().filter(|(code, _)| *code != 0)) {
+/// The exit code that tells why, with Kubernetes' reason.
+fn exit(pods: &[PodFact]) -> Option<(i32, String)> {
+    pods.iter().find_map(|pod| pod.exit.clone().filter(|(code, _)| *code != 0))
+}
+
+fn told(exit: Option<(i32, String)>, end: &JobEnd) -> Outcome {
+    match exit {
         Some((code, reason)) => {
             // Kubernetes' own word for a failure says nothing.
-            let why = if reason == "Error" { meaning(code).unwrap_or_default().to_owned() } else { reason };
+            let why = if reason == "Error" || reason.is_empty() {
+                meaning(code).unwrap_or_default().to_owned()
+            } else {
+                reason
+            };
             let why = if why.is_empty() { String::new() } else { format!(": {why}") };
             Outcome::Failed { exit: Some(code), reason: format!("the container ended with exit code {code}{why}") }
         }
@@ -106,7 +116,14 @@ pub(super) async fn write(core: &Core, changes: Vec<Change>) {
 
 /// Removes a Job whose verdict is on disk, and the Secret of its event. What cannot be removed now is met again
 /// at the next start.
-pub(super) async fn remove(core: &Core, job: &str, event: Option<EventId>) {
+pub(super) async fn remove(core: &Core, job: &str, event: Option<EventId>, machine: Option<&str>) {
+    if let Some(name) = machine {
+        let Some(machine) = core.machines.get(name) else { return };
+        if let Err(error) = machine.remove(job).await {
+            tracing::warn!(%error, job, "a run that is over stays on its machine");
+        }
+        return;
+    }
     if let Err(error) = core.cluster.delete_job(job).await {
         tracing::warn!(%error, "a Job that is over stays");
         return;
@@ -124,7 +141,7 @@ mod tests {
 
     #[test]
     fn an_exit_code_is_the_scripts_own_and_an_installation_that_failed_is_told() {
-        let end = JobEnd { well: false, reason: "BackoffLimitExceeded".to_owned(), at: None };
+        let end = JobEnd { well: false, reason: "BackoffLimitExceeded".to_owned(), at: None, exit: None };
         let pod = |exit| PodFact {
             name: "p".to_owned(),
             job: "j".to_owned(),
@@ -133,7 +150,7 @@ mod tests {
             exit,
             stuck: None,
         };
-        let reason = |pods: &[PodFact]| match told(pods, &end) {
+        let reason = |pods: &[PodFact]| match told(exit(pods), &end) {
             Outcome::Failed { exit, reason } => (exit, reason),
             other @ (Outcome::Succeeded | Outcome::Refused { .. } | Outcome::Vanished) => panic!("{other:?}"),
         };

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::Core;
 use super::answer::{self, Answer};
+use super::machines;
 use super::word::Word;
 use crate::functions::event::{EventId, job_name};
 use crate::functions::objects::facts::PodFact;
@@ -115,6 +116,9 @@ pub(super) async fn read(
 ) -> Result<Response, Answer> {
     known(&core, &headers, &service)?;
     let (record, attempt) = find(&core, &service, &job)?;
+    if let Some(log) = machines::log(&core, &record, attempt).await? {
+        return Ok((StatusCode::OK, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], log).into_response());
+    }
     let pods = core.cluster.pods(&format!("oscar_service={service},{EVENT}={}", record.id)).await?;
     let newest = (1..=record.attempt).rev().filter(|number| attempt.is_none_or(|wanted| wanted == *number));
     let pod: Option<&PodFact> = newest

@@ -20,9 +20,11 @@ use crate::functions::objects::Entry;
 use crate::functions::objects::facts::JobFact;
 use crate::functions::queue::{Queue, Ticket};
 use crate::functions::store::{Change, Kind, Record, State, StoreFault};
+use machines::Standing;
 
 mod events;
 mod jobs;
+pub(super) mod machines;
 mod services;
 
 /// Depths are published at most this often.
@@ -41,6 +43,8 @@ pub(super) struct Flight {
     pub(super) attempt: u32,
     pub(super) kind: Kind,
     pub(super) accepted: Timestamp,
+    /// The machine that it was given, when that is no node.
+    pub(super) machine: Option<String>,
     made: Option<Instant>,
     running: bool,
     judged: bool,
@@ -56,6 +60,7 @@ impl Flight {
             attempt: record.attempt,
             kind: record.kind,
             accepted: record.accepted_at,
+            machine: record.machine.clone(),
             made: None,
             running: record.running_at.is_some(),
             judged: false,
@@ -83,6 +88,8 @@ pub(super) struct Runner {
     /// Finished Jobs that are kept for their logs, by service, the oldest first.
     history: BTreeMap<String, VecDeque<String>>,
     waiters: BTreeMap<i64, Vec<oneshot::Sender<Ended>>>,
+    /// Machines that are no nodes, as far as they were heard of.
+    standings: BTreeMap<String, Standing>,
     services_listed: bool,
     jobs_listed: bool,
     jobs_began: Option<Instant>,
@@ -126,6 +133,7 @@ impl Runner {
             jobs: BTreeMap::new(),
             history: BTreeMap::new(),
             waiters: BTreeMap::new(),
+            standings: BTreeMap::new(),
             services_listed: false,
             jobs_listed: false,
             jobs_began: None,
@@ -154,6 +162,7 @@ impl Runner {
             let now = clock::now();
             self.start_ready(now);
             self.give_up_stuck(now);
+            self.give_up_silent();
             self.forget(now);
             self.publish();
         }
@@ -178,6 +187,7 @@ impl Runner {
             Word::Pods(Seen::Listed(pods)) => pods.into_iter().for_each(|pod| self.pod_seen(pod)),
             Word::Pods(Seen::Applied(pod)) => self.pod_seen(pod),
             Word::Pods(Seen::Began(_) | Seen::Gone(_) | Seen::Broken(_)) => {}
+            Word::Machine(name, heard) => self.machine_heard(&name, heard),
             Word::Accepted(events, waiter) => self.accepted(events, waiter),
             Word::Made(ticket, made) => self.made(ticket, made),
             Word::Judged(ticket, verdict) => self.judged(ticket, verdict),

@@ -18,6 +18,7 @@ use super::cluster::Making;
 use super::word::{Board, Word};
 use crate::functions::event::Routes;
 use crate::functions::objects::{self, Entry, shown};
+use crate::functions::places::{RUNTIME, by_udocker};
 use crate::functions::service::{self, Service};
 use crate::s3::S3Error;
 
@@ -61,6 +62,9 @@ async fn parse(core: &Core, body: Body) -> Result<Service, Answer> {
         |reason: &dyn std::fmt::Display| Answer::bad(format!("The service specification is not valid: {reason}"));
     let value: Value = serde_json::from_slice(&bytes).map_err(|error| not_valid(&error))?;
     let mut service = service::read(value).map_err(|refused| not_valid(&refused))?;
+    if by_udocker(&service) && core.machines.entries().next().is_none() {
+        return Err(not_valid(&format!("annotations.{RUNTIME}: this gateway has no machine of that runtime")));
+    }
     core.cluster.namespace.clone_into(&mut service.namespace);
     Ok(service)
 }

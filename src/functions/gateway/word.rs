@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::watching::Seen;
 use crate::functions::event::{EventId, Routes};
+use crate::functions::machine::Heard;
 use crate::functions::objects::Entry;
 use crate::functions::objects::facts::{JobFact, PodFact};
 use crate::functions::queue::{Depth, Ticket, Verdict};
@@ -31,6 +32,8 @@ pub(super) enum Word {
     Jobs(Seen<JobFact>),
     /// Of pods.
     Pods(Seen<PodFact>),
+    /// Of a machine that is no node.
+    Machine(String, Heard),
     /// Events are on disk. Whoever waits for their end is told.
     Accepted(Vec<Accepted>, Option<oneshot::Sender<Ended>>),
     /// The Job of this attempt was to be made. The attempt may be over by now: its pod may be seen, and judged,

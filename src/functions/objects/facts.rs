@@ -22,6 +22,8 @@ pub struct JobFact {
     pub made: Option<Timestamp>,
     /// How it ended.
     pub end: Option<JobEnd>,
+    /// The machine that it is a run of, when it is no Job of Kubernetes.
+    pub machine: Option<String>,
 }
 
 /// How a Job ended.
@@ -33,6 +35,8 @@ pub struct JobEnd {
     pub reason: String,
     /// When.
     pub at: Option<Timestamp>,
+    /// Its exit code, where the Job itself tells.
+    pub exit: Option<i32>,
 }
 
 /// A pod of a Job.
@@ -65,7 +69,7 @@ pub fn job(object: &Job) -> JobFact {
         };
         let words = [condition.reason.as_deref(), condition.message.as_deref()];
         let reason = words.into_iter().flatten().collect::<Vec<_>>().join(": ");
-        Some(JobEnd { well, reason, at: condition.last_transition_time.as_ref().map(|time| time.0) })
+        Some(JobEnd { well, reason, at: condition.last_transition_time.as_ref().map(|time| time.0), exit: None })
     });
     JobFact {
         name: meta.name.clone().unwrap_or_default(),
@@ -74,6 +78,7 @@ pub fn job(object: &Job) -> JobFact {
         attempt: label(ATTEMPT).parse().unwrap_or(1),
         made: meta.creation_timestamp.as_ref().map(|time| time.0),
         end,
+        machine: None,
     }
 }
 

@@ -55,8 +55,7 @@ impl Run<'_> {
 
     /// The event as a variable, when it fits one.
     fn variable(&self) -> Option<&str> {
-        let text = std::str::from_utf8(self.body).ok()?;
-        (text.len() < VARIABLE && !text.contains('\0')).then_some(text)
+        is_variable(self.body)
     }
 
     /// The Secret of an event that fits no variable.
@@ -174,6 +173,12 @@ impl Run<'_> {
         }
         (volumes, mounts)
     }
+}
+
+/// The text of an event that fits a variable.
+pub fn is_variable(body: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(body).ok()?;
+    (text.len() < VARIABLE && !text.contains('\0')).then_some(text)
 }
 
 /// The name of the Secret of a long event.

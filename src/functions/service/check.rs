@@ -1,6 +1,7 @@
 //! Check: what is filled in where a client said nothing, and what is refused because it could not run, each
 //! with the field and what to write instead. A refusal comes before anything is made.
 
+use super::super::places::{RUNTIME, UDOCKER};
 use super::{ADMIN, ATTEMPTS, LIMIT, Place, Refused, Service};
 use crate::model::resources::quantity_milli;
 
@@ -71,7 +72,31 @@ pub fn check(service: &Service) -> Result<(), Refused> {
     }
     places(service)?;
     variables(service)?;
+    runtime(service)?;
     not_here(service)
+}
+
+/// What cannot be had where runs are run by udocker is refused, and so is a runtime that nobody knows.
+fn runtime(service: &Service) -> Result<(), Refused> {
+    let field = format!("annotations.{RUNTIME}");
+    match service.annotations.get(RUNTIME).map(String::as_str) {
+        None | Some("kubernetes") => return Ok(()),
+        Some(UDOCKER) => {}
+        Some(other) => return Err(Refused::new(field, format!("{other:?} is neither kubernetes nor {UDOCKER}"))),
+    }
+    let no = |field: &str, what: &str| Err(Refused::new(field, format!("udocker {what}; leave it out")));
+    if service.enable_gpu || service.enable_sgx {
+        return no("enable_gpu, enable_sgx", "is given no devices here");
+    }
+    if !service.image_pull_secrets.is_empty() {
+        return no("image_pull_secrets", "knows no Secrets of Kubernetes");
+    }
+    let environment = &service.environment;
+    let odd = |name: &&String| name.contains(['-', '.']);
+    match environment.variables.keys().chain(environment.secrets.keys()).find(odd) {
+        Some(name) => no("environment", &format!("sets variables by a shell, which takes no {name:?}")),
+        None => Ok(()),
+    }
 }
 
 /// A DNS label that OSCAR's clients may use as a name.

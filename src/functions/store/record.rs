@@ -99,14 +99,17 @@ pub struct Record {
     pub running_at: Option<Timestamp>,
     /// When it was over.
     pub finished_at: Option<Timestamp>,
+    /// The machine that the attempt was given, when it is no node of the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
 }
 
 fn shown<S: serde::Serializer>(id: &EventId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(id)
 }
 
-pub(super) const COLUMNS: &str =
-    "seq, id, service, kind, state, attempt, reason, exit, accepted_at, not_before, made_at, running_at, finished_at";
+pub(super) const COLUMNS: &str = "seq, id, service, kind, state, attempt, reason, exit, accepted_at, not_before, made_at, running_at, finished_at, \
+     (SELECT machine FROM place WHERE place.seq = event.seq AND place.attempt = event.attempt) AS machine";
 
 pub(super) fn of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Record> {
     let time = |column: &str| -> rusqlite::Result<Option<Timestamp>> {
@@ -127,5 +130,6 @@ pub(super) fn of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Record> {
         made_at: time("made_at")?,
         running_at: time("running_at")?,
         finished_at: time("finished_at")?,
+        machine: row.get("machine")?,
     })
 }

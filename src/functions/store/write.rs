@@ -18,6 +18,9 @@ const SCHEMA: &str = "
         state INTEGER NOT NULL, attempt INTEGER NOT NULL, body BLOB, reason TEXT, exit INTEGER,
         accepted_at INTEGER NOT NULL, not_before INTEGER, made_at INTEGER, running_at INTEGER, finished_at INTEGER,
         hidden INTEGER NOT NULL DEFAULT 0);
+    CREATE TABLE IF NOT EXISTS place (
+        seq INTEGER NOT NULL, attempt INTEGER NOT NULL, machine TEXT NOT NULL, PRIMARY KEY (seq, attempt)) WITHOUT ROWID;
+    CREATE TRIGGER IF NOT EXISTS place_gone AFTER DELETE ON event BEGIN DELETE FROM place WHERE seq = OLD.seq; END;
     CREATE INDEX IF NOT EXISTS event_open ON event (seq) WHERE state IN (0, 1);
     CREATE INDEX IF NOT EXISTS event_dead ON event (seq) WHERE state = 3;
     CREATE INDEX IF NOT EXISTS event_done ON event (finished_at) WHERE state = 2;
@@ -110,6 +113,13 @@ fn accept(transaction: &Transaction<'_>, event: &New) -> rusqlite::Result<Accept
 fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
     let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| transaction.prepare_cached(sql)?.execute(values);
     match change {
+        Change::Placed { seq, attempt, machine: Some(machine) } => run(
+            "INSERT OR REPLACE INTO place (seq, attempt, machine) VALUES (?1, ?2, ?3)",
+            params![seq, attempt, machine],
+        ),
+        Change::Placed { seq, attempt, machine: None } => {
+            run("DELETE FROM place WHERE seq = ?1 AND attempt = ?2", params![seq, attempt])
+        }
         // The Job may be over before this is written: what is later never becomes what is earlier.
         Change::Made { seq, attempt, at } => run(
             "UPDATE event SET state = 1, made_at = ?2, running_at = NULL

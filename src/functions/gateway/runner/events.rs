@@ -3,12 +3,13 @@
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::{Flight, HOLD, Runner};
+use super::{Flight, HOLD, Runner, machines};
 use crate::clock;
 use crate::functions::event::{EventId, job_name};
 use crate::functions::gateway::word::{Ended, Made, Word};
-use crate::functions::gateway::{judge, make};
+use crate::functions::gateway::{judge, machines as on_machines, make};
 use crate::functions::objects::facts::JobFact;
+use crate::functions::places::by_udocker;
 use crate::functions::queue::{Outcome, Ticket, Verdict};
 use crate::functions::store::{Accepted, Change, Kind, Record, State};
 
@@ -28,7 +29,11 @@ impl Runner {
         if !self.is_ready() {
             return;
         }
-        while let Some((service, ticket)) = self.queue.start(now) {
+        let mut places = self.places();
+        loop {
+            let Self { queue, services, .. } = self;
+            let has_place = |service: &str| machines::has_place(services, service, &places);
+            let Some((service, ticket)) = queue.start_where(now, has_place) else { return };
             let Some(entry) = self.services.get(&service).cloned() else {
                 self.queue.release(&service, ticket.seq);
                 continue;
@@ -46,13 +51,28 @@ impl Runner {
                 self.queue.release(&service, ticket.seq);
                 continue;
             };
-            let flight = Flight::of(&record);
+            let mut flight = Flight::of(&record);
+            let wanted = machines::wanted(&entry.service);
+            if by_udocker(&entry.service) && flight.machine.is_none() {
+                flight.machine = places.choose(&wanted).map(str::to_owned);
+            }
             self.by_job.insert(flight.job(), flight.seq);
             self.flights.insert(flight.seq, flight.clone());
+            if let Some(machine) = flight.machine.clone() {
+                // It may have been started there once: if that can no longer be known, this attempt is over.
+                if self.is_lost(&machine, clock::monotonic()) {
+                    self.end(flight.seq, judge::End::Known(self.lost(&machine)));
+                    continue;
+                }
+                places.take(&machine, &wanted);
+            }
             let (core, making) = (self.core.clone(), self.making.clone());
             tokio::spawn(async move {
                 let _turn = making.acquire().await;
-                let made = make::make(&core, &entry.service, &flight, &body).await;
+                let made = match &flight.machine {
+                    None => make::make(&core, &entry.service, &flight, &body).await,
+                    Some(name) => on_machines::make(&core, &entry.service, &flight, name, &wanted, &body).await,
+                };
                 drop(core.words.send(Word::Made(flight.ticket(), made)).await);
             });
         }
@@ -164,7 +184,8 @@ impl Runner {
         let core = self.core.clone();
         tokio::spawn(async move {
             judge::write(&core, vec![hide]).await;
-            judge::remove(&core, &job_name(&record.service, record.id, record.attempt), Some(record.id)).await;
+            let job = job_name(&record.service, record.id, record.attempt);
+            judge::remove(&core, &job, Some(record.id), record.machine.as_deref()).await;
             let _ = reply.send(());
         });
     }
@@ -196,7 +217,7 @@ impl Runner {
         let core = self.core.clone();
         tokio::spawn(async move {
             for fact in jobs {
-                judge::remove(&core, &fact.name, fact.event).await;
+                judge::remove(&core, &fact.name, fact.event, fact.machine.as_deref()).await;
             }
             let _ = reply.send(());
         });

@@ -6,7 +6,6 @@ use jiff::Timestamp;
 
 use super::{Flight, Runner};
 use crate::clock;
-use crate::functions::event::EventId;
 use crate::functions::gateway::judge;
 use crate::functions::gateway::watching::Seen;
 use crate::functions::objects::facts::{JobFact, PodFact};
@@ -25,14 +24,16 @@ impl Runner {
                 tracing::warn!(%reason, "the watch of Jobs broke; it begins again");
             }
             Seen::Listed(facts) => {
-                self.jobs = facts.into_iter().map(|fact| (fact.name.clone(), fact)).collect();
-                for fact in self.jobs.values().cloned().collect::<Vec<_>>() {
+                // The list is Kubernetes' own: what machines run that are no nodes is not in it.
+                self.jobs.retain(|_, fact| fact.machine.is_some());
+                self.jobs.extend(facts.iter().map(|fact| (fact.name.clone(), fact.clone())));
+                for fact in facts {
                     self.job_seen(&fact);
                 }
                 let began = self.jobs_began;
                 let missing = |flight: &&Flight| {
                     let before = flight.made.zip(began).is_some_and(|(made, began)| made < began);
-                    before && !flight.judged && !self.jobs.contains_key(&flight.job())
+                    before && flight.machine.is_none() && !flight.judged && !self.jobs.contains_key(&flight.job())
                 };
                 let vanished: Vec<i64> = self.flights.values().filter(missing).map(|flight| flight.seq).collect();
                 for seq in vanished {
@@ -75,7 +76,7 @@ impl Runner {
         if record.service != fact.service {
             return;
         }
-        let current = record.attempt == fact.attempt;
+        let current = record.attempt == fact.attempt && record.machine == fact.machine;
         match record.state {
             State::Waiting if current => {
                 self.queue.remove(&record.service, record.seq);
@@ -91,7 +92,7 @@ impl Runner {
             State::Running if current => {}
             State::Waiting | State::Running | State::Done | State::Dead if fact.end.is_none() => {
                 // Its verdict is on disk already: what still runs of it must not run beside its successor.
-                self.remove_job(fact.name.clone(), fact.event);
+                self.remove_job(fact);
             }
             State::Waiting | State::Running | State::Done | State::Dead => {}
         }
@@ -105,15 +106,18 @@ impl Runner {
         }
         while kept.len() > self.core.settings.limits.history {
             let Some(oldest) = kept.pop_front() else { break };
-            let event = self.jobs.get(&oldest).and_then(|fact| fact.event);
+            let known = self.jobs.get(&oldest);
+            let (event, machine) = (known.and_then(|fact| fact.event), known.and_then(|fact| fact.machine.clone()));
             let core = self.core.clone();
-            tokio::spawn(async move { judge::remove(&core, &oldest, event).await });
+            tokio::spawn(async move { judge::remove(&core, &oldest, event, machine.as_deref()).await });
         }
     }
 
-    pub(super) fn remove_job(&self, name: String, event: Option<EventId>) {
-        let core = self.core.clone();
-        tokio::spawn(async move { judge::remove(&core, &name, event).await });
+    pub(super) fn remove_job(&self, fact: &JobFact) {
+        let (core, fact) = (self.core.clone(), fact.clone());
+        tokio::spawn(async move {
+            judge::remove(&core, &fact.name, fact.event, fact.machine.as_deref()).await;
+        });
     }
 
     pub(super) fn pod_seen(&mut self, pod: PodFact) {

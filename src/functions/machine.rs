@@ -1,0 +1,215 @@
+//! A machine that is no node: no container runtime, no root, an ordinary user and SSH. Its side of a run is one
+//! program (`marea-udocker`), which starts runs that go on by themselves, named after their Jobs, and tells of them.
+//! A connection that breaks changes nothing about a run: it is asked for again by its name.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::sync::{mpsc, watch};
+
+use super::settings::{MachineEntry, Ssh};
+use crate::remote::{Access, Connection, Host, Outcome, RemoteError};
+
+pub mod files;
+
+/// Three of the machine's heartbeats.
+const SILENCE: Duration = Duration::from_secs(15);
+/// Between two tries to reach it: the first, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// The exit code of a machine that takes no more runs.
+const CLOSED: i32 = 75;
+
+/// What a machine tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Report {
+    /// The kernel's number of this boot.
+    pub boot: String,
+    /// It takes no more runs until the next boot.
+    pub closed: bool,
+    /// The runs that it holds, by their Jobs' names.
+    pub runs: BTreeMap<String, RunFact>,
+}
+
+/// One run, as its machine tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct RunFact {
+    /// Its function.
+    pub service: String,
+    /// Its event.
+    pub event: String,
+    /// Which attempt it is.
+    pub attempt: u32,
+    /// When it began, in seconds.
+    pub started: Option<i64>,
+    /// How far it is.
+    #[serde(flatten)]
+    pub state: RunState,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum RunState {
+    /// Its files are there, and it was not begun.
+    Ready,
+    /// It runs.
+    Running,
+    /// It ended by itself.
+    Ended {
+        /// With this exit code.
+        code: i32,
+    },
+    /// It could not be begun.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+    /// It was begun, it runs no more, and it left no word.
+    Lost,
+}
+
+/// What is heard of a machine.
+#[derive(Debug)]
+pub enum Heard {
+    /// It cannot be reached.
+    Silence(String),
+    /// Its word.
+    Report(Report),
+}
+
+/// What came of starting a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Started {
+    /// It runs, or ran: it is known there by its name.
+    There,
+    /// The machine takes no more, and has not taken this one.
+    Closed,
+    /// It was not taken, for this reason.
+    Refused(String),
+}
+
+/// One machine.
+pub struct Machine {
+    /// As the settings declare it.
+    pub entry: MachineEntry,
+    program: String,
+    access: Access,
+    connection: watch::Sender<Option<Arc<Connection>>>,
+}
+
+impl Machine {
+    /// It is reached with `key`; host keys are pinned in `folder` at first contact.
+    pub fn new(entry: &MachineEntry, ssh: &Ssh, key: &Path, folder: &Path) -> Self {
+        let access = Access {
+            key: Some(key.to_owned()),
+            known_hosts: folder.join("known_hosts"),
+            control: folder.to_owned(),
+            accept_new: true,
+        };
+        Self { entry: entry.clone(), program: ssh.program.clone(), access, connection: watch::Sender::new(None) }
+    }
+
+    /// Connects, and tells all that is heard, until nobody listens.
+    pub async fn hear(&self, heard: mpsc::Sender<Heard>) {
+        let (address, port) = (self.entry.address.clone(), self.entry.port);
+        let host = Host { name: self.entry.name.clone(), address, port, user: self.entry.user.clone() };
+        let mut pause = PAUSE.0;
+        while !heard.is_closed() {
+            let silence = match Connection::open(&host, &self.access).await {
+                Ok(connection) => {
+                    pause = PAUSE.0;
+                    self.listen(Arc::new(connection), &heard).await
+                }
+                Err(error) => error.to_string(),
+            };
+            if heard.send(Heard::Silence(silence)).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    /// Tells what comes over one connection, until it breaks; why it did.
+    async fn listen(&self, connection: Arc<Connection>, heard: &mpsc::Sender<Heard>) -> String {
+        let (lines, mut inbox) = mpsc::channel(16);
+        let argv = ["python3", self.program.as_str(), "watch"];
+        let told = async {
+            // The channel belongs to this: it ends with the connection.
+            let lines = lines;
+            connection.follow(&argv, SILENCE, &lines).await.to_string()
+        };
+        let tell = async {
+            while let Some(line) = inbox.recv().await {
+                match serde_json::from_str(&line) {
+                    Ok(report) => {
+                        self.connection.send_replace(Some(connection.clone()));
+                        if heard.send(Heard::Report(report)).await.is_err() {
+                            return;
+                        }
+                    }
+                    Err(error) => tracing::warn!(machine = %self.entry.name, %error, %line, "no report"),
+                }
+            }
+        };
+        let (reason, ()) = futures::join!(told, tell);
+        self.connection.send_replace(None);
+        reason
+    }
+
+    async fn ask(&self, verb: &str, job: &str, input: &[u8], limit: u64) -> Result<Outcome, RemoteError> {
+        let connection = self.connection.borrow().clone();
+        let connection = connection.ok_or_else(|| RemoteError::Broken {
+            host: self.entry.name.clone(),
+            reason: "it cannot be reached".to_owned(),
+        })?;
+        let argv = ["python3", self.program.as_str(), verb, job];
+        connection.ask(input, &argv, Duration::from_secs(limit)).await
+    }
+
+    /// Starts a run with these files, unless it is known there by its name. Without files, one that was left ready.
+    pub async fn start(&self, job: &str, files: &[u8]) -> Result<Started, RemoteError> {
+        let outcome = self.ask("start", job, files, 120).await?;
+        Ok(match outcome.code {
+            0 => Started::There,
+            CLOSED => Started::Closed,
+            _ => Started::Refused(outcome.last_lines(3).join("; ")),
+        })
+    }
+
+    /// What a run has written; nothing when there is none of it.
+    pub async fn log(&self, job: &str) -> Result<Option<String>, RemoteError> {
+        let outcome = self.ask("log", job, &[], 60).await?;
+        Ok((outcome.code == 0).then_some(outcome.stdout))
+    }
+
+    /// Ends a run, if it still runs, and removes all of it.
+    pub async fn remove(&self, job: &str) -> Result<(), RemoteError> {
+        let outcome = self.ask("remove", job, &[], 60).await?;
+        if outcome.code == 0 {
+            return Ok(());
+        }
+        Err(RemoteError::Broken { host: self.entry.name.clone(), reason: outcome.last_lines(3).join("; ") })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machines_word_is_read() {
+        let line = r#"{"boot": "b", "closed": false, "runs": {
+            "cow-1": {"service": "cow", "event": "e", "attempt": 1, "started": 7, "state": "ended", "code": 9},
+            "cow-2": {"service": "cow", "event": "e", "attempt": 2, "started": null, "state": "ready"},
+            "cow-3": {"service": "cow", "event": "e", "attempt": 1, "started": 8, "state": "failed", "reason": "no"}}}"#;
+        let report: Report = serde_json::from_str(line).unwrap();
+        assert_eq!(report.runs["cow-1"].state, RunState::Ended { code: 9 });
+        assert_eq!((report.runs["cow-2"].started, report.runs["cow-2"].attempt), (None, 2));
+        assert_eq!(report.runs["cow-3"].state, RunState::Failed { reason: "no".to_owned() });
+        serde_json::from_str::<Report>(r#"{"boot": "b", "closed": false, "runs": {"x": {}}}"#).unwrap_err();
+    }
+}
