@@ -210,6 +210,7 @@ pub mod record;
 mod scale_down;
 mod scale_up;
 pub mod solve;
+pub mod standin;
 pub mod state;
 pub mod step;
 mod survey;

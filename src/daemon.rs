@@ -29,6 +29,7 @@ use crate::kubernetes::watch::Timing;
 use crate::metrics::Metrics;
 use crate::model::machine::Machine;
 use crate::provider::Provider;
+use crate::standin::{self, StandIn};
 use crate::store::journal::Journal;
 use crate::store::lock::lock;
 use crate::{clock, http, kubernetes, queue};
@@ -43,7 +44,7 @@ const BEAT: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(5);
 
 /// All that a daemon is told.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     /// The state directory: journal, lock and socket.
     pub state: PathBuf,
@@ -59,6 +60,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How the watch behaves.
     pub timing: Timing,
+    /// The machines that are no nodes.
+    pub stand_ins: Vec<StandIn>,
     /// The queues whose work is demand.
     pub queues: Vec<Source>,
     /// How often every machine's power is looked at.
@@ -79,7 +82,9 @@ pub async fn run(
     let metrics = Metrics::new()?;
     let (events, mut inbox) = mpsc::channel::<Event>(CHANNEL);
     let (asks, mut questions) = mpsc::channel(64);
-    let executor = Executor::new(provider.clone(), client.clone(), settings.limits, metrics.clone(), events.clone());
+    let doors = settings.stand_ins.iter().map(|one| (one.machine.name.clone(), one.door.clone())).collect();
+    let limits = settings.limits;
+    let executor = Executor::new(provider.clone(), client.clone(), limits, metrics.clone(), events.clone(), doors);
     let place = |machine: &Machine| (machine.name.clone(), (machine.address.clone(), machine.port));
     let executor = executor.with_addresses(settings.machines.iter().map(place).collect());
     let mut owner = Owner::open(&settings, journal, executor, metrics.clone())?;
@@ -118,7 +123,7 @@ pub async fn run(
         kubernetes::events::announce(teller, notices).await;
         Ok(())
     });
-    listen(settings.queues, &client, &events, &mut servants);
+    listen(settings.stand_ins, settings.queues, &client, &events, &mut servants);
     let timing = settings.timing;
     servants.spawn(async move {
         kubernetes::watch::watch(client, events, timing).await;
@@ -177,13 +182,21 @@ pub async fn run(
     Ok(())
 }
 
-/// Listens to the queues.
+/// Listens to machines that are no nodes, and to the queues.
 fn listen(
+    stand_ins: Vec<StandIn>,
     queues: Vec<Source>,
     client: &kube::Client,
     events: &mpsc::Sender<Event>,
     servants: &mut JoinSet<anyhow::Result<()>>,
 ) {
+    for one in stand_ins {
+        let events = events.clone();
+        servants.spawn(async move {
+            standin::watch(one, events).await;
+            Ok(())
+        });
+    }
     for source in queues {
         let (client, events) = (client.clone(), events.clone());
         servants.spawn(async move {

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::autoscaler::record::Stage;
 use crate::autoscaler::{Action, Event, What};
 use crate::clock;
+use crate::functions::machine::Machine as Door;
 use crate::kubernetes::drain::{self, Patience};
 use crate::kubernetes::tell;
 use crate::metrics::Metrics;
@@ -21,6 +22,9 @@ use crate::provider::{Provider, UNVERIFIED, network};
 
 /// A machine that has not answered SSH after this long is not watched any more: it is late, and told as such.
 const BOOT_WATCH: Duration = Duration::from_mins(15);
+
+/// So long the runs of a machine that is no node are waited for before it is looked at again.
+const RUNS: Duration = Duration::from_secs(5);
 
 /// Limits of the actions: an outcome always comes, if only this one.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +72,8 @@ struct Hands {
     client: Client,
     limits: Limits,
     observers: Semaphore,
+    /// Machines that are no nodes: what would be done to a node is done on them.
+    doors: BTreeMap<String, Arc<Door>>,
 }
 
 impl Executor {
@@ -78,9 +84,10 @@ impl Executor {
         limits: Limits,
         metrics: Metrics,
         events: mpsc::Sender<Event>,
+        doors: BTreeMap<String, Arc<Door>>,
     ) -> Self {
         let observers = Semaphore::new(limits.observers.max(1));
-        let hands = Arc::new(Hands { provider, client, limits, observers });
+        let hands = Arc::new(Hands { provider, client, limits, observers, doors });
         Self { hands, events, metrics, tasks: JoinSet::new(), addresses: BTreeMap::new() }
     }
 
@@ -223,6 +230,21 @@ async fn outcome(hands: &Hands, action: &Action) -> (Option<Event>, Option<Strin
 async fn act(hands: &Hands, action: &Action) -> Result<Option<Event>, String> {
     let machine = action.machine.as_str();
     let (provider, client) = (&hands.provider, &hands.client);
+    if let Some(door) = hands.doors.get(machine) {
+        let text = |error: crate::remote::RemoteError| error.to_string();
+        match &action.what {
+            What::Cordon => return door.close().await.map(|()| None).map_err(text),
+            What::Uncordon => return door.open().await.map(|()| None).map_err(text),
+            What::Drain { .. } => {
+                // Nothing can move a run to another machine: it is waited for.
+                tokio::time::sleep(RUNS).await;
+                return Ok(None);
+            }
+            // There is no such object: that it is wanted gone is all.
+            What::DeleteNode { .. } => return Ok(None),
+            What::Observe | What::PowerOn | What::PowerCycle | What::PowerOff { .. } => {}
+        }
+    }
     match &action.what {
         What::Observe => {
             let power = provider.power(machine).await.map_err(|error| error.to_string())?;

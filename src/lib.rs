@@ -38,5 +38,6 @@ pub mod remote;
 pub mod s3;
 pub mod schedule;
 pub mod scheduling;
+pub mod standin;
 pub mod store;
 pub mod supervisor;

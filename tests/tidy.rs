@@ -44,6 +44,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("functions::objects", 4),
     ("functions::store", 4),
     ("contextualize", 4),
+    ("standin", 5),
     ("executor", 5),
     ("queue", 5),
     ("bootstrap", 5),

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::policy::Policy;
 use super::promise::Queue;
 use super::record::{Cycle, Rung, Stage};
+use super::standin;
 use super::state::{Phase, State, Tracked, Wish, after, doubled};
 use super::view::sample;
 use super::{Event, Request, What};
@@ -19,7 +20,7 @@ pub(super) fn fold(state: &mut State, now: Timestamp, event: Event) {
         Event::Started { machines, policy } => started(state, now, machines, policy),
         Event::Tick => {}
         Event::PodsListed { pods } => {
-            state.pods.clear();
+            state.pods.retain(|id, _| standin::is_run(id));
             for pod in pods {
                 apply_pod(state, pod);
             }
@@ -27,7 +28,9 @@ pub(super) fn fold(state: &mut State, now: Timestamp, event: Event) {
             found(state);
         }
         Event::NodesListed { nodes } => {
-            state.nodes = nodes.into_iter().map(|node| (node.name.clone(), node)).collect();
+            let machines = &state.machines;
+            state.nodes.retain(|name, _| machines.get(name).is_some_and(|tracked| tracked.machine.is_no_node()));
+            state.nodes.extend(nodes.into_iter().map(|node| (node.name.clone(), node)));
             state.nodes_fresh = true;
             found(state);
         }

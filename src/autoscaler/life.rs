@@ -113,7 +113,7 @@ fn boot(tracked: &mut Tracked, sight: &Sight<'_>, came_up: bool, late: bool) {
         tracked.record.came_up(sight.node.and_then(|node| node.boot_id.as_ref()));
         tracked.wish = tracked.wish.filter(|wish| *wish == Wish::Off);
         tracked.enter(Phase::On { idle_since: None, unready_since: None }, sight.now, "its node is Ready");
-    } else if late && sight.fresh && managed(tracked) && tracked.in_flight.is_none() && sight.load.staying == 0 {
+    } else if late && sight.fresh && may_be_cut(tracked) && tracked.in_flight.is_none() && sight.load.staying == 0 {
         let cause = "its node was not Ready in time after its power on";
         match tracked.record.cycle {
             // One that is asked off need not come up: its power goes, and is not given back.
@@ -189,7 +189,7 @@ fn ail(tracked: &mut Tracked, sight: &Sight<'_>, unready_since: Option<Timestamp
     look_again(tracked, sight, since);
     let late = sight.now >= after(since, sight.policy.boot_timeout_ms);
     // Pods that are not yet being deleted may well run on behind a broken network: their machine stays.
-    if late && sight.fresh && managed(tracked) && tracked.in_flight.is_none() && sight.load.staying == 0 {
+    if late && sight.fresh && may_be_cut(tracked) && tracked.in_flight.is_none() && sight.load.staying == 0 {
         give_up(tracked, sight, "its node has not been Ready for too long");
     }
 }
@@ -263,6 +263,12 @@ fn power_down(tracked: &mut Tracked, sight: &Sight<'_>, how: Off, rest_until: Op
 /// True when the core may act on it: of its own accord, or because a person asked.
 fn managed(tracked: &Tracked) -> bool {
     tracked.machine.role == Role::Worker && !tracked.record.by_hand && (!tracked.disabled || tracked.wish.is_some())
+}
+
+/// True for one whose power may be cut because it is silent. Of one that is no node nobody else knows what it runs: there
+/// a person must have asked.
+fn may_be_cut(tracked: &Tracked) -> bool {
+    managed(tracked) && (!tracked.machine.is_no_node() || tracked.wish == Some(Wish::Off))
 }
 
 /// Keeps what a Ready node looks like for when its machine is off.

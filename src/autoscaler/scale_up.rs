@@ -12,6 +12,7 @@ use super::plan;
 use super::policy::Policy;
 use super::promise;
 use super::solve::sites::Sites;
+use super::standin;
 use super::state::{Batch, Phase, State, Tracked, Wish, after, is_demand};
 use super::survey::Judge;
 use super::view::View;
@@ -120,7 +121,9 @@ pub(super) const BELIEVED: i64 = 30;
 /// the pod's volumes do not reach the node.
 pub(super) fn doubted(state: &State, pod: &PodId, node: &str, now: Timestamp) -> bool {
     let since = state.doubts.get(pod).and_then(|nodes| nodes.get(node));
-    since.is_some_and(|since| is_ripe(&state.policy, *since, now)) || out_of_reach(state, pod, node)
+    since.is_some_and(|since| is_ripe(&state.policy, *since, now))
+        || out_of_reach(state, pod, node)
+        || standin::refuses(state, pod, node)
 }
 
 /// True when the pod's volumes keep it off this node.
@@ -146,9 +149,10 @@ pub(super) fn forget_young_doubts(state: &mut State, now: Timestamp) {
 
 /// The sites whose refusal of this pod is believed.
 pub(super) fn doubted_at(state: &State, pod: &PodId, sites: &Sites, now: Timestamp) -> Vec<usize> {
-    let Some(nodes) = state.doubts.get(pod) else { return Vec::new() };
-    let believed = nodes.iter().filter(|(_, since)| is_ripe(&state.policy, **since, now));
-    believed.filter_map(|(node, _)| sites.find(node)).collect()
+    let closed = state.machines.keys().filter(|name| standin::refuses(state, pod, name));
+    let nodes = state.doubts.get(pod).into_iter().flatten();
+    let believed = nodes.filter(|(_, since)| is_ripe(&state.policy, **since, now)).map(|(node, _)| node);
+    closed.chain(believed).filter_map(|node| sites.find(node)).collect()
 }
 
 /// The nodes that are Ready and take pods.

@@ -8,13 +8,14 @@ use super::record::Cycle;
 use super::scale_down::{YOUNG_MS, is_young};
 use super::state::{Phase, State, Tracked, after};
 use super::view::{View, daemon_set_wants};
-use super::{Action, Event, life, scale_down, scale_up};
+use super::{Action, Event, life, scale_down, scale_up, standin};
 
 /// Folds one event into the state and answers with the actions to take. Pure: the same state, time and
 /// event always give the same state and actions.
 pub fn step(state: &mut State, now: Timestamp, event: Event) -> Vec<Action> {
     state.now = now;
     fold(state, now, event);
+    standin::forget(state);
     let view = View::with_promises(state);
     life::advance(state, &view, now);
     scale_up::decide(state, &view, now);

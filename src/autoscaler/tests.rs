@@ -16,6 +16,7 @@ mod down;
 mod loops;
 mod power;
 mod queues;
+mod standins;
 mod up;
 
 /// A core and a time, with workers that were seen off and fresh lists.

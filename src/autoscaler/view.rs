@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::promise::settle;
 use super::state::{State, Tracked, is_live, is_work};
+use crate::model::machine::{RUNTIME, UDOCKER};
 use crate::model::node::Shape;
 use crate::model::pod::{HostPort, Owner, Pod, PodId};
 use crate::model::resources::Resources;
@@ -129,5 +130,6 @@ pub(super) fn sample(mut pod: Pod) -> Pod {
 
 /// True when the DaemonSet of this sample puts a pod on such a node.
 pub(super) fn daemon_set_wants(sample: &Pod, name: &str, shape: &Shape) -> bool {
-    first_failing_static(sample, &Place::empty(name, shape)).is_none()
+    let is_node = shape.labels.get(RUNTIME).is_none_or(|runtime| runtime != UDOCKER);
+    is_node && first_failing_static(sample, &Place::empty(name, shape)).is_none()
 }

@@ -10,6 +10,9 @@ use anyhow::Context as _;
 
 use crate::config::power::{Kept, Metal, Way};
 use crate::config::{Loaded, ProviderKind};
+use crate::functions::machine::{Machine as NoNode, PROGRAM, Side};
+use crate::model::cluster::ClusterSpec;
+use crate::model::machine::{Machine, UDOCKER};
 use crate::provider::Provider;
 use crate::provider::command::{CommandProvider, Commands};
 use crate::provider::im::ImProvider;
@@ -24,6 +27,7 @@ use crate::provider::secret::Keeper;
 use crate::provider::ssh::Door;
 use crate::provider::wol::Packet;
 use crate::remote::{Access, Host};
+use crate::standin::StandIn;
 
 /// Machines on this computer, once it is sure that it can have some.
 pub fn local(config: &Loaded, state: &Path) -> Result<LocalProvider, LocalError> {
@@ -82,6 +86,30 @@ pub fn declared(config: &Loaded, state: &Path) -> Result<Arc<dyn Provider>, Stri
     let metal = config.metal().map_err(|e| e.to_string())?;
     let joints = metal.iter().map(|one| Ok((one.entry.name.get_ref().clone(), shared.joint(one)?)));
     Ok(Arc::new(JoinedProvider::new(joints.collect::<Result<BTreeMap<_, _>, String>>()?)))
+}
+
+/// The machines that are no nodes, and the ways to them: by the user's own SSH, or by root, who becomes the user.
+pub fn stand_ins(config: &Loaded, state: &Path, spec: &ClusterSpec, machines: &[Machine]) -> Vec<StandIn> {
+    let mut access = access(config, state);
+    if config.config.provider == ProviderKind::Local
+        && let Ok(provider) = local(config, state)
+    {
+        access.key = Some(provider.ssh_key());
+        access.known_hosts = provider.known_hosts();
+        access.accept_new = false;
+    }
+    let user = |machine: &Machine| {
+        let pool = spec.pools.iter().find(|pool| pool.name == machine.pool);
+        let recipe = pool.and_then(|pool| pool.recipes.iter().find(|recipe| recipe.name == UDOCKER));
+        recipe.and_then(|recipe| recipe.parameters.get("user")).map_or("marea", String::as_str).to_owned()
+    };
+    let stand_in = |machine: &Machine| {
+        let (name, address, login) = (machine.name.clone(), machine.address.clone(), machine.user.clone());
+        let side = if login == "root" { Side::As(user(machine)) } else { Side::Own(PROGRAM.to_owned()) };
+        let host = Host { name, address, port: machine.port, user: login };
+        StandIn { machine: machine.clone(), door: Arc::new(NoNode::new(host, side, access.clone())) }
+    };
+    machines.iter().filter(|machine| machine.is_no_node()).map(stand_in).collect()
 }
 
 /// How declared machines are reached: their keys are pinned at first contact.

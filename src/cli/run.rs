@@ -73,6 +73,7 @@ pub async fn run(args: RunArgs, state: &Path) -> anyhow::Result<ExitCode> {
         state: state.to_owned(),
         cluster: spec.name.clone(),
         listen: Some(config.config.http.listen),
+        stand_ins: providers::stand_ins(&config, state, &spec, &cluster.machines),
         machines: cluster.machines,
         policy,
         queues,

@@ -3,14 +3,12 @@
 //! A connection that breaks changes nothing about a run: it is asked for again by its name.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
 
-use super::settings::{MachineEntry, Ssh};
 use crate::remote::{Access, Connection, Host, Outcome, RemoteError};
 
 pub mod files;
@@ -44,6 +42,12 @@ pub struct RunFact {
     pub attempt: u32,
     /// When it began, in seconds.
     pub started: Option<i64>,
+    /// The CPU that it asked for, in thousandths of a core.
+    #[serde(default)]
+    pub cpu_milli: u64,
+    /// The memory, in bytes.
+    #[serde(default)]
+    pub memory: u64,
     /// How far it is.
     #[serde(flatten)]
     pub state: RunState,
@@ -91,34 +95,50 @@ pub enum Started {
     Refused(String),
 }
 
+/// How the machine's side is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Side {
+    /// By the ordinary user who connects: the program, below the home.
+    Own(String),
+    /// By root, who becomes this user.
+    As(String),
+}
+
+/// Where the machine's side lies below its user's home.
+pub const PROGRAM: &str = ".marea/bin/marea-udocker";
+
+impl Side {
+    fn words(&self, words: &[&str]) -> Vec<String> {
+        let words = words.iter().map(|word| (*word).to_owned());
+        match self {
+            Self::Own(program) => ["python3".to_owned(), program.clone()].into_iter().chain(words).collect(),
+            Self::As(user) => {
+                let command = format!("exec python3 {PROGRAM} {}", words.collect::<Vec<_>>().join(" "));
+                ["runuser", "-l", user, "-c", &command].map(str::to_owned).to_vec()
+            }
+        }
+    }
+}
+
 /// One machine.
 pub struct Machine {
-    /// As the settings declare it.
-    pub entry: MachineEntry,
-    program: String,
+    host: Host,
+    side: Side,
     access: Access,
     connection: watch::Sender<Option<Arc<Connection>>>,
 }
 
 impl Machine {
-    /// It is reached with `key`; host keys are pinned in `folder` at first contact.
-    pub fn new(entry: &MachineEntry, ssh: &Ssh, key: &Path, folder: &Path) -> Self {
-        let access = Access {
-            key: Some(key.to_owned()),
-            known_hosts: folder.join("known_hosts"),
-            control: folder.to_owned(),
-            accept_new: true,
-        };
-        Self { entry: entry.clone(), program: ssh.program.clone(), access, connection: watch::Sender::new(None) }
+    /// One that is reached so.
+    pub fn new(host: Host, side: Side, access: Access) -> Self {
+        Self { host, side, access, connection: watch::Sender::new(None) }
     }
 
     /// Connects, and tells all that is heard, until nobody listens.
     pub async fn hear(&self, heard: mpsc::Sender<Heard>) {
-        let (address, port) = (self.entry.address.clone(), self.entry.port);
-        let host = Host { name: self.entry.name.clone(), address, port, user: self.entry.user.clone() };
         let mut pause = PAUSE.0;
         while !heard.is_closed() {
-            let silence = match Connection::open(&host, &self.access).await {
+            let silence = match Connection::open(&self.host, &self.access).await {
                 Ok(connection) => {
                     pause = PAUSE.0;
                     self.listen(Arc::new(connection), &heard).await
@@ -136,7 +156,8 @@ impl Machine {
     /// Tells what comes over one connection, until it breaks; why it did.
     async fn listen(&self, connection: Arc<Connection>, heard: &mpsc::Sender<Heard>) -> String {
         let (lines, mut inbox) = mpsc::channel(16);
-        let argv = ["python3", self.program.as_str(), "watch"];
+        let argv = self.side.words(&["watch"]);
+        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
         let told = async {
             // The channel belongs to this: it ends with the connection.
             let lines = lines;
@@ -151,7 +172,7 @@ impl Machine {
                             return;
                         }
                     }
-                    Err(error) => tracing::warn!(machine = %self.entry.name, %error, %line, "no report"),
+                    Err(error) => tracing::warn!(machine = %self.host.name, %error, %line, "no report"),
                 }
             }
         };
@@ -160,19 +181,20 @@ impl Machine {
         reason
     }
 
-    async fn ask(&self, verb: &str, job: &str, input: &[u8], limit: u64) -> Result<Outcome, RemoteError> {
+    async fn ask(&self, words: &[&str], input: &[u8], limit: u64) -> Result<Outcome, RemoteError> {
         let connection = self.connection.borrow().clone();
         let connection = connection.ok_or_else(|| RemoteError::Broken {
-            host: self.entry.name.clone(),
+            host: self.host.name.clone(),
             reason: "it cannot be reached".to_owned(),
         })?;
-        let argv = ["python3", self.program.as_str(), verb, job];
+        let argv = self.side.words(words);
+        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
         connection.ask(input, &argv, Duration::from_secs(limit)).await
     }
 
     /// Starts a run with these files, unless it is known there by its name. Without files, one that was left ready.
     pub async fn start(&self, job: &str, files: &[u8]) -> Result<Started, RemoteError> {
-        let outcome = self.ask("start", job, files, 120).await?;
+        let outcome = self.ask(&["start", job], files, 120).await?;
         Ok(match outcome.code {
             0 => Started::There,
             CLOSED => Started::Closed,
@@ -182,17 +204,31 @@ impl Machine {
 
     /// What a run has written; nothing when there is none of it.
     pub async fn log(&self, job: &str) -> Result<Option<String>, RemoteError> {
-        let outcome = self.ask("log", job, &[], 60).await?;
+        let outcome = self.ask(&["log", job], &[], 60).await?;
         Ok((outcome.code == 0).then_some(outcome.stdout))
     }
 
     /// Ends a run, if it still runs, and removes all of it.
     pub async fn remove(&self, job: &str) -> Result<(), RemoteError> {
-        let outcome = self.ask("remove", job, &[], 60).await?;
+        self.order(&["remove", job]).await
+    }
+
+    /// It takes no more runs until its next boot.
+    pub async fn close(&self) -> Result<(), RemoteError> {
+        self.order(&["close"]).await
+    }
+
+    /// It takes runs again.
+    pub async fn open(&self) -> Result<(), RemoteError> {
+        self.order(&["open"]).await
+    }
+
+    async fn order(&self, words: &[&str]) -> Result<(), RemoteError> {
+        let outcome = self.ask(words, &[], 60).await?;
         if outcome.code == 0 {
             return Ok(());
         }
-        Err(RemoteError::Broken { host: self.entry.name.clone(), reason: outcome.last_lines(3).join("; ") })
+        Err(RemoteError::Broken { host: self.host.name.clone(), reason: outcome.last_lines(3).join("; ") })
     }
 }
 

@@ -81,7 +81,7 @@ fn ssh_port() -> u16 {
 
 impl Default for Ssh {
     fn default() -> Self {
-        Self { key: None, program: ".marea/bin/marea-udocker".to_owned(), lost_seconds: 300 }
+        Self { key: None, program: super::machine::PROGRAM.to_owned(), lost_seconds: 300 }
     }
 }
 

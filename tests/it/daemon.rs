@@ -135,6 +135,7 @@ impl Bench {
     fn settings(&self) -> Settings {
         Settings {
             queues: self.queues.clone(),
+            stand_ins: Vec::new(),
             state: self.path().to_owned(),
             cluster: "lab".to_owned(),
             listen: None,

@@ -1,6 +1,7 @@
 //! Depth: what waits and runs, told to whoever powers machines, as one JSON line whenever it changed and every
 //! few seconds when it did not.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,10 +58,13 @@ fn line(core: &Core) -> Value {
             let limit =
                 if depth.limit == 0 { service.limit(core.settings.limits.jobs_per_service) } else { depth.limit };
             let mut nodes = node_selector(service);
+            let mut labels = service.all_labels();
             let mut tolerations = json!([]);
             if by_udocker(service) {
                 // A machine of this runtime is known to the daemon by this label, and by this taint to everybody else.
                 nodes.insert(RUNTIME.to_owned(), UDOCKER.to_owned());
+                // Its runs are known by their function alone.
+                labels = BTreeMap::from([("oscar_service".to_owned(), service.name.clone())]);
                 tolerations = json!([{ "key": RUNTIME, "operator": "Equal", "value": UDOCKER }]);
             }
             let value = json!({
@@ -70,7 +74,7 @@ fn line(core: &Core) -> Value {
                 "requests": service.requests(),
                 "node_selector": nodes,
                 "tolerations": tolerations,
-                "labels": service.all_labels(),
+                "labels": labels,
                 "held": depth.held,
             });
             (service.name.clone(), value)

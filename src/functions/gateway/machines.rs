@@ -16,15 +16,16 @@ use super::word::{Made, Word};
 use crate::clock;
 use crate::functions::event::job_name;
 use crate::functions::machine::files::Run;
-use crate::functions::machine::{Machine, Started};
+use crate::functions::machine::{Machine, Side, Started};
 use crate::functions::places::Wanted;
 use crate::functions::service::Service;
 use crate::functions::settings::{MachineEntry, Settings};
 use crate::functions::store::{Change, Kind, Record};
+use crate::remote::{Access, Host};
 
 /// All that are declared.
 #[derive(Default)]
-pub(super) struct Machines(BTreeMap<String, Arc<Machine>>);
+pub(super) struct Machines(BTreeMap<String, (MachineEntry, Arc<Machine>)>);
 
 impl Machines {
     /// Those of the settings.
@@ -38,14 +39,21 @@ impl Machines {
         })?;
         let folder = settings.state.join("ssh");
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        let machine =
-            |entry: &MachineEntry| (entry.name.clone(), Arc::new(Machine::new(entry, &settings.ssh, &key, &folder)));
+        // Host keys are pinned at first contact.
+        let (known_hosts, control) = (folder.join("known_hosts"), folder);
+        let access = Access { key: Some(key), known_hosts, control, accept_new: true };
+        let machine = |entry: &MachineEntry| {
+            let (address, port, user) = (entry.address.clone(), entry.port, entry.user.clone());
+            let host = Host { name: entry.name.clone(), address, port, user };
+            let machine = Machine::new(host, Side::Own(settings.ssh.program.clone()), access.clone());
+            (entry.name.clone(), (entry.clone(), Arc::new(machine)))
+        };
         Ok(Self(settings.machines.iter().map(machine).collect()))
     }
 
     /// Listens to all of them, until nobody listens to us.
     pub(super) fn follow(&self, words: &mpsc::Sender<Word>) {
-        for (name, machine) in &self.0 {
+        for (name, (_, machine)) in &self.0 {
             let (sender, mut heard) = mpsc::channel(4);
             let (name, machine, words) = (name.clone(), machine.clone(), words.clone());
             tokio::spawn(async move { machine.hear(sender).await });
@@ -61,12 +69,12 @@ impl Machines {
 
     /// One of them.
     pub(super) fn get(&self, name: &str) -> Option<&Arc<Machine>> {
-        self.0.get(name)
+        self.0.get(name).map(|(_, machine)| machine)
     }
 
     /// As they are declared.
     pub(super) fn entries(&self) -> impl Iterator<Item = &MachineEntry> {
-        self.0.values().map(|machine| &machine.entry)
+        self.0.values().map(|(entry, _)| entry)
     }
 }
 

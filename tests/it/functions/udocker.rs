@@ -1,23 +1,33 @@
 //! udocker: functions on a real machine of the local provider that is no node, as an ordinary user who may not be
-//! root, in real containers, with a real MinIO. The machine is made by its recipe from the bundle. About a minute.
+//! root, in real containers, with a real MinIO; and the daemon that powers it. The machine is made by its recipe from the
+//! bundle. About a minute and a half.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use marea::autoscaler::Policy;
 use marea::bootstrap::plan::{self, BUNDLE_AT_HOME, BundleIndex, HostPlan, Piece, script};
 use marea::bundle::build::read_index;
 use marea::config::Loaded;
+use marea::daemon;
+use marea::executor::Limits;
+use marea::functions::machine::{Machine as Door, PROGRAM, Side};
+use marea::kubernetes::watch::Timing;
 use marea::model::cluster::{ClusterSpec, Pool, RecipeUse};
-use marea::model::machine::{Off, Role};
+use marea::model::machine::{Off, Power, Role};
 use marea::provider::Provider as _;
-use marea::provider::local::MachineSpec;
+use marea::provider::local::{LocalProvider, MachineSpec};
 use marea::recipe::embedded;
 use marea::remote::push::Push;
 use marea::remote::{Access, Connection, Host};
 use marea::s3::Store;
+use marea::standin::StandIn;
+use tokio::sync::oneshot;
 
 use self::site::{Site, site};
 use super::*;
+use crate::fake_api::FakeApi;
 
 #[path = "../../machines/local_provider/site.rs"]
 #[allow(dead_code, reason = "it is shared with another test program")]
@@ -90,9 +100,8 @@ fn planned(address: &str, index: &BundleIndex) -> HostPlan {
     plan::plan(&spec, &machines, &embedded::sources(), index).unwrap().hosts.remove(1)
 }
 
-async fn install(site: &Site, spec: &MachineSpec) {
-    let (folder, index) = bundle();
-    let host_plan = planned(&spec.address.to_string(), &index);
+/// How the ordinary user is reached.
+fn reached(site: &Site, spec: &MachineSpec) -> (Host, Access) {
     let access = Access {
         key: Some(site.local.ssh_key()),
         known_hosts: site.local.known_hosts(),
@@ -100,7 +109,13 @@ async fn install(site: &Site, spec: &MachineSpec) {
         accept_new: false,
     };
     let (name, address) = (spec.name.clone(), spec.address.to_string());
-    let host = Host { name, address, port: 22, user: TIDE.to_owned() };
+    (Host { name, address, port: 22, user: TIDE.to_owned() }, access)
+}
+
+async fn install(site: &Site, spec: &MachineSpec) {
+    let (folder, index) = bundle();
+    let host_plan = planned(&spec.address.to_string(), &index);
+    let (host, access) = reached(site, spec);
     let connection = Connection::open(&host, &access).await.unwrap().as_ordinary_user();
     let files: Vec<Push> =
         host_plan.pieces.iter().map(|p| Push { path: p.path.clone(), sha256: p.sha256.clone() }).collect();
@@ -182,6 +197,48 @@ impl World {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         panic!("not {wanted} runs but {}; the log:\n{}", self.runs(), self.gateway.log());
+    }
+
+    /// The real daemon with the real provider, on a FAKE API server that knows of nothing.
+    async fn daemon(&self) -> (tokio::task::JoinHandle<anyhow::Result<()>>, FakeApi, oneshot::Sender<()>) {
+        let api = FakeApi::start().await;
+        let token = self.gateway.folder.path().join("secrets/daemon-token");
+        let queue = format!(
+            "[[queue]]\nname = \"functions\"\nkind = \"gateway\"\nurl = \"{}\"\ntoken_file = \"{}\"\n",
+            self.gateway.url(),
+            token.display()
+        );
+        let (_, index) = bundle();
+        let machine = planned(&self.spec.address.to_string(), &index).machine;
+        let (host, access) = reached(&self.site, &self.spec);
+        let door = Arc::new(Door::new(host, Side::Own(PROGRAM.to_owned()), access));
+        let settings = daemon::Settings {
+            state: self.gateway.folder.path().join("daemon"),
+            cluster: "lab".to_owned(),
+            listen: None,
+            machines: vec![machine.clone()],
+            policy: Policy { idle_timeout_ms: 2000, settle_ms: 500, ..Policy::default() },
+            limits: Limits::default(),
+            timing: Timing::default(),
+            stand_ins: vec![StandIn { machine, door }],
+            queues: Loaded::parse("queue.toml", &queue).unwrap().declared_queues().unwrap(),
+            observe_every: Duration::from_secs(5),
+        };
+        let provider = Arc::new(LocalProvider::open(self.site.settings.clone()).unwrap());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let client = api.client();
+        let task = tokio::spawn(daemon::run(settings, provider, client, async move { drop(stopped.await) }));
+        (task, api, stop)
+    }
+
+    async fn until_power(&self, wanted: Power) {
+        for _ in 0..300 {
+            if self.site.power("desk-1").await == wanted {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        panic!("not {wanted:?} within a minute; the gateway's log:\n{}", self.gateway.log());
     }
 
     /// Every name has one result, byte for byte what went in.
@@ -268,12 +325,26 @@ async fn functions_run_on_a_machine_without_root_and_none_twice_whatever_breaks(
     let job = events["events"][0]["job"].as_str().unwrap().to_owned();
     let gone = world.gateway.ask(Method::DELETE, &format!("/system/logs/cow/{job}")).send().await.unwrap();
     assert_eq!(gone.status(), StatusCode::NO_CONTENT);
-    let answer = world.gateway.ask(Method::DELETE, "/system/services/cow").send().await.unwrap();
-    assert_eq!(answer.status(), StatusCode::NO_CONTENT);
-    world.until_runs(0).await;
-    let left = "cd ~tide/.marea && ls runs udocker/containers; pgrep -u tide -f marea-supervisor";
+    let left = "ls ~tide/.marea/udocker/containers; pgrep -u tide -f marea-supervisor; ls ~tide/.marea/runs";
     let left = || String::from_utf8(world.site.ssh(&world.spec, left).stdout).unwrap();
-    world.gateway.until("nothing is left", || async { left().trim() == "runs:\n\nudocker/containers:" }).await;
+    world
+        .gateway
+        .until("nothing of it is left", || async { !left().contains("marea-") && !left().contains(&job) })
+        .await;
+
+    // The daemon powers it as it powers every other: off when nothing runs, on when an event waits, and not off under
+    // a run that takes longer than it may idle.
+    let (daemon, api, stop) = world.daemon().await;
+    world.until_power(Power::Off).await;
+    world.put(&["slow-cold"]).await;
+    world.gateway.until_totals(json!({ "done": 8, "dead": 2 })).await;
+    let last = world.gateway.get("/marea/events?state=done&most=1").await["events"][0].clone();
+    assert_eq!(last["attempt"], 1, "{last}");
+    world.until_power(Power::Off).await;
+    stop.send(()).unwrap();
+    daemon.await.unwrap().unwrap();
+    let requests = api.world.lock().unwrap().requests.clone();
+    assert!(!requests.iter().any(|request| request.contains("nodes/desk-1")), "Kubernetes knows no such node");
     assert!(world.gateway.namespace.world().made.is_empty(), "no Job of Kubernetes was made");
 
     let World { site, minio, gateway, .. } = world;
