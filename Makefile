@@ -33,7 +33,7 @@ endef
 bundle: build setup ## binaries and images, pinned, cached by content
 	$(MAREA) bundle build
 
-demo: bundle ## from nothing to a function on a machine that was off, and that machine off again
+demo: bundle $(if $(filter ipmi,$(POWER)),setup-test) ## from nothing to a function on a machine that was off, and that machine off again
 	tests/demo.sh
 
 clean-demo: ## remove all that the demo made

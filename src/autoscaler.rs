@@ -94,6 +94,13 @@ pub enum Event {
         /// What was seen.
         power: Power,
     },
+    /// Whoever should see a machine's power refuses, and will until a person mends something: a wrong password, say.
+    PowerRefused {
+        /// Which machine.
+        machine: String,
+        /// For people.
+        reason: String,
+    },
     /// The provider could not tell.
     PowerUnseen {
         /// Which machine.
@@ -203,6 +210,7 @@ mod consent;
 pub mod energy;
 mod fold;
 mod life;
+pub mod meter;
 mod plan;
 pub mod policy;
 pub mod promise;

@@ -12,6 +12,7 @@ pub mod check;
 pub mod destroy;
 pub mod functions;
 pub mod im;
+pub mod import;
 pub mod journal;
 pub mod log;
 pub mod machine;
@@ -82,6 +83,8 @@ pub enum Command {
     Disable(power::DisableArgs),
     /// Functions: run a container for each object that comes into a bucket.
     Functions(functions::FunctionsArgs),
+    /// Take over a running cluster that EC3 made.
+    Import(import::ImportArgs),
     /// The virtual machines of a cloud: list them, remove those that are nobody's.
     Im(im::ImArgs),
     /// Look into the journal: does it replay to the same bytes?
@@ -119,6 +122,7 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Enable(args) => power::enable(args, state).await,
         Command::Disable(args) => power::disable(args, state).await,
         Command::Functions(args) => functions::run(args).await,
+        Command::Import(args) => import::run(args, state).await,
         Command::Im(args) => im::run(args, state).await,
         Command::Journal(args) => journal::run(args, state),
         Command::Machine(args) => machine::run(args, state, Some(bundle)).await,

@@ -18,7 +18,7 @@ use crate::functions::machine::Machine as Door;
 use crate::kubernetes::drain::{self, Patience};
 use crate::kubernetes::tell;
 use crate::metrics::Metrics;
-use crate::provider::{Provider, UNVERIFIED, network};
+use crate::provider::{Provider, REFUSED, UNVERIFIED, network};
 
 /// A machine that has not answered SSH after this long is not watched any more: it is late, and told as such.
 const BOOT_WATCH: Duration = Duration::from_mins(15);
@@ -216,7 +216,9 @@ async fn outcome(hands: &Hands, action: &Action) -> (Option<Event>, Option<Strin
         Ok(seen) => (seen, None),
         Err(reason) if action.what == What::Observe => {
             // What two witnesses tell differently is asked again too, ever more rarely.
-            let seen = if reason.starts_with(UNVERIFIED) {
+            let seen = if reason.contains(REFUSED) {
+                Event::PowerRefused { machine: machine(), reason: reason.clone() }
+            } else if reason.starts_with(UNVERIFIED) {
                 Event::OffUnverified { machine: machine(), reason: reason.clone() }
             } else {
                 Event::PowerUnseen { machine: machine(), reason: reason.clone() }

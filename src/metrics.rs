@@ -146,6 +146,11 @@ impl Metrics {
         self.power.show(counts);
     }
 
+    /// What machines draw and have drawn.
+    pub fn drawn<'a>(&self, all: impl Iterator<Item = power::Drawn<'a>>) {
+        self.power.drawn(all);
+    }
+
     /// A batch of events was decided about.
     pub fn decided(&self, took: Duration) {
         self.decision_seconds.observe(took.as_secs_f64());

@@ -8,6 +8,7 @@ pub mod joined;
 pub mod local;
 pub mod means;
 pub mod network;
+mod off;
 mod process;
 pub mod redfish;
 pub mod secret;
@@ -20,6 +21,9 @@ use crate::model::machine::{Off, Power};
 
 /// How the text of [`ProviderError::Unverified`] begins: the name of that state.
 pub const UNVERIFIED: &str = "off-unverified";
+
+/// What the text of [`ProviderError::Refused`] says, and no other's.
+pub const REFUSED: &str = "was refused: ";
 
 /// Why a provider could not do or see something.
 #[derive(Debug, thiserror::Error)]

@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
 # The demo: from one RADL file and no machine to a function that runs on a machine which was off: a file is put in a
 # bucket, a machine is powered on, the result is in the bucket, and the machine is off again.
-# Usage: tests/demo.sh [down]
+# With POWER=ipmi the machines are found and powered by their BMCs alone (tests/power/rack.sh), as servers in a rack are.
+# Usage: [POWER=ipmi] tests/demo.sh [down]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 MAREA=${MAREA:-$PWD/target/release/marea}
 export MAREA MAREA_STATE=${MAREA_STATE:-/var/lib/marea} MAREA_BUNDLE=${MAREA_BUNDLE:-/var/cache/marea/bundle}
+POWER=${POWER:-local}
 CONFIG=$MAREA_STATE/marea.toml
+RACK=$MAREA_STATE-rack
+export SCOPE=${SCOPE:-marear} SUBNET=${SUBNET:-10.76.0.0/24}
 PIDFILE=$MAREA_STATE/daemon.pid
 export KUBECONFIG=$MAREA_STATE/admin.kubeconfig
 kubectl() { "$MAREA_BUNDLE/bin/kubectl" --request-timeout=5s "$@"; }
@@ -24,6 +28,10 @@ stop_daemon() { # only the process that this script started
 
 if [ "${1:-}" = down ]; then
   stop_daemon
+  if [ -d "$RACK" ]; then
+    "$MAREA" destroy --yes --forget
+    exec tests/power/rack.sh down "$RACK"
+  fi
   exec "$MAREA" destroy --yes
 fi
 command -v curl >/dev/null || { echo "marea: the demo puts its file with curl: apt-get install curl" >&2; exit 1; }
@@ -34,8 +42,38 @@ say "1. The template"
 
 say "2. The cluster (machines, kubeadm, pod network, MinIO, function gateway)"
 mkdir -p "$MAREA_STATE"
-[ -f "$CONFIG" ] || cat > "$CONFIG" <<TOML
-provider = "local"
+case $POWER in
+  local) [ -f "$CONFIG" ] || echo 'provider = "local"' > "$CONFIG" ;;
+  ipmi) # a rack of three machines, each with a BMC; Marea is told their addresses
+    net=${SUBNET%.0/24}
+    tests/power/rack.sh up "$RACK" "front:$net.10:2:4096" "worker-1:$net.11:1:2048" "worker-2:$net.12:1:2048"
+    if [ ! -f "$CONFIG" ]; then
+      { cat <<TOML
+provider = "ipmi"
+
+[ssh]
+key = "$RACK/ssh/id"
+
+[ipmi]
+user = "admin"
+password_file = "$RACK/password"
+cipher = 3                # what ipmi_sim speaks
+timeout = "20s"
+
+[service]
+install = false           # the daemon runs here, where these BMCs can be reached
+TOML
+        port=6231
+        for m in front:10 worker-1:11 worker-2:12; do
+          name=${m%:*}
+          printf '\n[[machine]]\nname = "%s"\npool = "%s"\naddress = "%s"\nipmi = { address = "127.0.0.1", port = %s }\n' "$name" "${name%-*}" "$net.${m#*:}" "$port"
+          port=$((port + 1))
+        done
+      } > "$CONFIG"
+    fi ;;
+  *) echo "marea: POWER is local or ipmi" >&2; exit 2 ;;
+esac
+grep -q '^\[autoscaler\]' "$CONFIG" || cat >> "$CONFIG" <<TOML
 
 [autoscaler]
 idle_timeout = "15s"      # ten minutes unless set: the demo is in a hurry

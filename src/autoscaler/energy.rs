@@ -107,6 +107,13 @@ pub(super) fn price(policy: &Policy, tracked: &Tracked) -> Price {
     }
 }
 
+/// What a machine draws that is off, in milliwatts: its BMC and its network card are awake.
+pub(super) fn standby(policy: &Policy, tracked: &Tracked) -> u64 {
+    let energy = &policy.energy;
+    let known = [energy.machines.get(&tracked.machine.name), energy.pools.get(&tracked.machine.pool)];
+    known.iter().flatten().find_map(|watts| watts.standby).map_or(8_000, |watts| u64::from(watts) * 1000)
+}
+
 /// What a second of this pod's waiting is worth, in millijoules: more the more important it is.
 pub(super) fn waiting(policy: &Policy, pod: &Pod) -> u64 {
     let factor = match pod.priority {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::policy::Policy;
 use super::promise::Queue;
-use super::record::{Cycle, Rung, Stage};
+use super::record::{Cycle, Rung, Stage, Unseen};
 use super::standin;
 use super::state::{Phase, State, Tracked, Wish, after, doubled};
 use super::view::sample;
@@ -65,13 +65,21 @@ pub(super) fn fold(state: &mut State, now: Timestamp, event: Event) {
                 seen(tracked, &state.policy, now, power);
             }
         }
+        Event::PowerRefused { machine, reason } => {
+            if let Some(tracked) = state.machines.get_mut(&machine) {
+                tracked.record.unseen = Some(Unseen::Refused);
+                tracked.trouble = Some(format!("its power cannot be seen until that is mended: {reason}"));
+            }
+        }
         Event::PowerUnseen { machine, reason } => {
             if let Some(tracked) = state.machines.get_mut(&machine) {
+                tracked.record.unseen = Some(Unseen::Silent);
                 tracked.trouble = Some(format!("its power cannot be seen: {reason}"));
             }
         }
         Event::OffUnverified { machine, reason } => {
             if let Some(tracked) = state.machines.get_mut(&machine) {
+                tracked.record.unseen = None;
                 tracked.record.unverified = Some(reason.clone());
                 tracked.trouble = Some(reason);
                 // Its power is being taken: the ladder goes on, for a harder order is what helps here.
@@ -165,6 +173,7 @@ fn apply_pod(state: &mut State, pod: Pod) {
 fn seen(tracked: &mut Tracked, policy: &Policy, now: Timestamp, power: Power) {
     tracked.power_seen = Some((now, power));
     tracked.record.unverified = None;
+    tracked.record.unseen = None;
     if power == Power::On {
         tracked.record.reach(Stage::Power, now);
     }
@@ -215,6 +224,7 @@ fn seen_off(tracked: &mut Tracked, policy: &Policy, now: Timestamp) {
 }
 
 fn seen_on(tracked: &mut Tracked, policy: &Policy, now: Timestamp) {
+    tracked.record.on_since.get_or_insert(now);
     let deadline = after(now, policy.boot_timeout_ms);
     match tracked.phase {
         Phase::Unknown | Phase::Off | Phase::Failed { .. } | Phase::DeletingNode { .. } => {

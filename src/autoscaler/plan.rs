@@ -209,7 +209,7 @@ fn offers<'a>(state: &'a State, sites: &Sites, shaky: bool) -> Vec<Offer<'a>> {
             site: sites.find(&tracked.machine.name)?,
             pool: &tracked.machine.pool,
             rack: energy::rack(&state.policy, tracked),
-            cost: price.cost,
+            cost: price.cost.saturating_mul(last_resort(state, tracked)),
             per_milli: price.per_milli,
             boot: price.boot,
             draws: price.full,
@@ -217,6 +217,12 @@ fn offers<'a>(state: &'a State, sites: &Sites, shaky: bool) -> Vec<Offer<'a>> {
         })
     };
     mine.filter_map(offer).collect()
+}
+
+/// A machine of a pool that stands in for others is so much dearer that any of theirs is taken before it.
+fn last_resort(state: &State, tracked: &Tracked) -> u64 {
+    let depth = state.policy.stand_ins.get(&tracked.machine.pool).copied().unwrap_or_default();
+    1 << (10 * depth.min(3))
 }
 
 /// True for a machine that is on, or may be.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::energy::Energy;
@@ -54,12 +55,39 @@ pub struct Policy {
     pub expendable_below: Option<i32>,
     /// What machines draw and what waiting is worth.
     pub energy: Energy,
+    /// Pools that stand in for others once those have no machine to give (`ec3_if_fail`): how far down the chain.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub stand_ins: BTreeMap<String, u32>,
+    /// Pools whose machines are paid for by the interval: they go off just before one ends.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub paid: BTreeMap<String, Paid>,
     /// Bounds of each pool, by name. A pool that is not here has a minimum of 0 and no maximum.
     pub pools: BTreeMap<String, Bounds>,
     /// Windows of time in which a pool's minimum is raised.
     pub schedule: Vec<Rule>,
     /// The queues there are. At a start what is remembered of any other is let go.
     pub queues: BTreeSet<String>,
+}
+
+/// How the time of a machine is paid for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Paid {
+    /// It is paid for so long at once, from its power on.
+    pub interval_ms: i64,
+    /// It may go so long before that ends.
+    pub before_ms: i64,
+}
+
+impl Paid {
+    /// When a machine that was powered on at `on` may go next; none when it may go now.
+    pub(super) fn next(self, on: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        let interval = self.interval_ms.max(1);
+        let passed = now.as_millisecond().saturating_sub(on.as_millisecond()).max(0);
+        let opens = interval.saturating_sub(self.before_ms).max(0);
+        let begun = passed / interval * interval;
+        (passed - begun < opens).then(|| super::state::after(on, begun.saturating_add(opens)))
+    }
 }
 
 /// How many machines of a pool are on.
@@ -192,9 +220,30 @@ impl Default for Policy {
             max_boots_per_minute: None,
             expendable_below: None,
             energy: Energy::default(),
+            stand_ins: BTreeMap::new(),
+            paid: BTreeMap::new(),
             pools: BTreeMap::new(),
             schedule: Vec::new(),
             queues: BTreeSet::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_paid_for_is_used_up_to_its_end() {
+        let paid = Paid { interval_ms: 3_600_000, before_ms: 300_000 };
+        let on = Timestamp::from_second(1_767_571_200).unwrap();
+        let at = |seconds: i64| Timestamp::from_second(1_767_571_200 + seconds).unwrap();
+        assert_eq!(paid.next(on, at(0)), Some(at(3300)));
+        assert_eq!(paid.next(on, at(3299)), Some(at(3300)));
+        assert_eq!(paid.next(on, at(3300)), None, "to the millisecond");
+        assert_eq!(paid.next(on, at(3599)), None);
+        assert_eq!(paid.next(on, at(3600)), Some(at(6900)), "another hour has begun");
+        // As long before as the whole interval: at any time.
+        assert_eq!(Paid { interval_ms: 1000, before_ms: 5000 }.next(on, at(7)), None);
     }
 }

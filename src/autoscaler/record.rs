@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::meter::Meter;
 use crate::model::node::Node;
 
 /// A boot's stages, in the order in which they are reached.
@@ -107,6 +108,26 @@ pub enum Cycle {
     Done(Timestamp),
 }
 
+/// Why a machine's power is not seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unseen {
+    /// Its BMC does not answer, or not in time.
+    Silent,
+    /// Its BMC answers and refuses: a person must mend something.
+    Refused,
+}
+
+impl Unseen {
+    /// Its name in `marea status` and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Silent => "power-unseen",
+            Self::Refused => "power-refused",
+        }
+    }
+}
+
 /// What a machine has shown of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -115,6 +136,8 @@ pub struct Record {
     pub by_hand: bool,
     /// Times that it was powered on.
     pub starts: u64,
+    /// Since when it has power, as far as it was seen.
+    pub on_since: Option<Timestamp>,
     /// Times that each rung was needed.
     pub rungs: BTreeMap<Rung, u64>,
     /// The last rung and when.
@@ -131,10 +154,14 @@ pub struct Record {
     pub boot_id: Option<String>,
     /// The boot that ended when it was last proven off.
     pub ended_boot: Option<String>,
+    /// Why nobody sees its power at present.
+    pub unseen: Option<Unseen>,
     /// Who says that it is off, and who that it is not.
     pub unverified: Option<String>,
     /// What it was last measured to draw.
     pub watts: Option<(Timestamp, u32)>,
+    /// What it has drawn.
+    pub meter: Meter,
 }
 
 impl Record {
@@ -148,6 +175,7 @@ impl Record {
     /// Its power was given to it.
     pub(super) fn started(&mut self, ordered: Timestamp) {
         self.starts += 1;
+        self.on_since = Some(ordered);
         self.boot = Some(Boot { ordered, reached: BTreeMap::new() });
     }
 
@@ -155,6 +183,7 @@ impl Record {
     pub(super) fn ended(&mut self) {
         self.boot = None;
         self.cycle = None;
+        self.on_since = None;
         if let Some(id) = self.boot_id.take() {
             self.ended_boot = Some(id);
         }

@@ -22,6 +22,8 @@ pub(super) enum Stays {
     Cordoned,
     /// Its timer runs until then.
     Until(Timestamp),
+    /// It is paid for, and may go then.
+    Paid(Timestamp),
     /// A waiting pod could use it.
     Wanted(String),
     /// Its pool keeps so many on.
@@ -78,11 +80,20 @@ pub(super) fn stays(state: &State, judge: &Judge<'_>, tracked: &Tracked, now: Ti
         if now < until {
             return Some(Stays::Until(until));
         }
+        if let Some(until) = paid(state, tracked, now) {
+            return Some(Stays::Paid(until));
+        }
         if let Some(pod) = judge.wanted(name) {
             return Some(Stays::Wanted(pod.id.to_string()));
         }
     }
     (!spares(state, tracked, now)).then(|| Stays::Minimum(state.minimum(&tracked.machine.pool)))
+}
+
+/// Until when it stays because its time is paid for.
+pub(super) fn paid(state: &State, tracked: &Tracked, now: Timestamp) -> Option<Timestamp> {
+    let paid = state.policy.paid.get(&tracked.machine.pool)?;
+    paid.next(tracked.record.on_since?, now)
 }
 
 /// True when its pool can do without it.

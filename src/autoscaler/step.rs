@@ -8,12 +8,15 @@ use super::record::Cycle;
 use super::scale_down::{YOUNG_MS, is_young};
 use super::state::{Phase, State, Tracked, after};
 use super::view::{View, daemon_set_wants};
-use super::{Action, Event, life, scale_down, scale_up, standin};
+use super::{Action, Event, life, meter, scale_down, scale_up, standin};
 
 /// Folds one event into the state and answers with the actions to take. Pure: the same state, time and
 /// event always give the same state and actions.
 pub fn step(state: &mut State, now: Timestamp, event: Event) -> Vec<Action> {
-    state.now = now;
+    let before = std::mem::replace(&mut state.now, now);
+    if let Event::Started { .. } = event {
+        meter::stop(state, before);
+    }
     fold(state, now, event);
     standin::forget(state);
     let view = View::with_promises(state);
@@ -21,6 +24,8 @@ pub fn step(state: &mut State, now: Timestamp, event: Event) -> Vec<Action> {
     scale_up::decide(state, &view, now);
     scale_down::decide(state, &view, now);
     forget_daemon_sets(state, &view, now);
+    let names: Vec<String> = state.machines.keys().cloned().collect();
+    meter::turn(state, &view, &names, now);
     life::actions(state, &view, now)
 }
 
@@ -81,7 +86,11 @@ fn machine_times(state: &State, tracked: &Tracked, times: &mut Vec<Timestamp>) {
         }
         Phase::On { idle_since, unready_since } => {
             times.push(after(since, policy.settle_ms));
-            times.extend(idle_since.map(|idle| after(idle, policy.idle_timeout_ms)));
+            if let Some(idle) = idle_since {
+                let idle = after(*idle, policy.idle_timeout_ms);
+                times.push(idle);
+                times.extend(scale_down::paid(state, tracked, state.now.max(idle)));
+            }
             if let Some(unready) = unready_since {
                 times.push(after(*unready, policy.boot_timeout_ms));
                 times.push(after(*unready, policy.observe_ms));

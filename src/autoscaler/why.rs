@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::energy::ready_about;
+use super::meter::Reading;
 use super::scale_down::{Stays, stays};
 use super::scale_up::{boots, counts, is_candidate};
 use super::state::{Phase, State, Tracked, Wish, after};
@@ -129,7 +130,12 @@ fn describe(state: &State, view: &View, tracked: &Tracked, now: Timestamp) -> St
             )
         }
     };
-    format!("{person}{by_hand}{disabled}{text}")
+    // Where the trouble is not told already, what keeps its power from being seen is.
+    let unseen = match (tracked.record.unseen, &tracked.trouble) {
+        (Some(_), Some(trouble)) if !text.contains(trouble.as_str()) => format!("{trouble}; "),
+        _ => String::new(),
+    };
+    format!("{person}{by_hand}{disabled}{unseen}{text}")
 }
 
 /// What keeps a Ready machine on.
@@ -146,6 +152,7 @@ fn keeps_on(state: &State, view: &View, tracked: &Tracked, now: Timestamp) -> St
         (_, [first, rest @ ..]) if tracked.wish.is_none() => {
             format!("on; pod {first} and {} more are on it", rest.len())
         }
+        (Some(Stays::Paid(time)), _) => format!("idle; its time is paid for: goes off in {}", until(time, now)),
         (Some(Stays::Until(time)), _) => format!("idle; goes off in {}", until(time, now)),
         (Some(Stays::Cordoned), _) => "on, cordoned by a person: it is left alone".to_owned(),
         (Some(Stays::Wanted(pod)), _) => format!("idle, kept on because pod {pod} waits and fits it"),
@@ -262,6 +269,9 @@ pub struct MachineStatus {
     /// Times that it was powered on.
     #[serde(default)]
     pub starts: u64,
+    /// What it draws and has drawn.
+    #[serde(default)]
+    pub energy: Reading,
     /// It has failed so often that a person must look at it.
     #[serde(default)]
     pub needs_person: bool,
@@ -269,7 +279,13 @@ pub struct MachineStatus {
 
 /// Its phase, unless what was seen of its power is contradicted.
 fn state_name(tracked: &Tracked) -> &'static str {
-    if tracked.record.unverified.is_some() { "off-unverified" } else { tracked.phase.name() }
+    // One whose node works is on, whatever its BMC says.
+    let works = matches!(tracked.phase, Phase::On { unready_since: None, .. });
+    match (&tracked.record.unverified, tracked.record.unseen) {
+        (Some(_), _) => "off-unverified",
+        (None, Some(unseen)) if !works && tracked.machine.role == Role::Worker => unseen.name(),
+        (None, _) => tracked.phase.name(),
+    }
 }
 
 /// The machines, in order of name.
@@ -292,6 +308,7 @@ pub fn status(state: &State, now: Timestamp) -> Vec<MachineStatus> {
             pods: place.used.pods,
             detail: describe(state, &view, tracked, now),
             starts: tracked.record.starts,
+            energy: tracked.record.meter.reading(now),
             needs_person: tracked.record.needs_person,
         }
     };

@@ -41,9 +41,10 @@ const FILES: &[&str] = &[
     "owner",
     "im.json",
     "im.key",
+    "im-export.json",
     "removal.json",
 ];
-const FOLDERS: &[&str] = &["log", "run"];
+const FOLDERS: &[&str] = &["log", "run", "ipmitool"];
 
 /// Remove all that a bootstrap made on this computer: machines, their disks, the cluster in them.
 #[derive(Debug, Args)]

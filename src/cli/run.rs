@@ -1,5 +1,6 @@
 //! `marea run`: the daemon, from the config and from what bootstrap wrote down.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,11 +10,14 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::providers;
+use crate::autoscaler::policy::{Paid, Policy};
 use crate::bootstrap::folder::Cluster;
 use crate::config::Loaded;
 use crate::daemon::{self, Settings};
 use crate::executor::Limits;
 use crate::kubernetes::{client, watch::Timing};
+use crate::provider::im::fragment::Terms;
+use crate::provider::im::infrastructure::Infrastructure;
 
 /// Be the daemon: power machines with the work.
 #[derive(Debug, clap::Args)]
@@ -68,6 +72,8 @@ pub async fn run(args: RunArgs, state: &Path) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     };
+    let terms = Infrastructure::read(state).map_err(anyhow::Error::msg)?.unwrap_or_default().terms;
+    let policy = Policy { paid: paid(&terms), stand_ins: stand_ins(&terms), ..policy };
     let client = client::connect(&state.join("kubeconfig")).await?;
     let settings = Settings {
         state: state.to_owned(),
@@ -88,4 +94,51 @@ pub async fn run(args: RunArgs, state: &Path) -> anyhow::Result<ExitCode> {
     };
     daemon::run(settings, provider, client, stop).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// How the time of virtual machines is paid for, where the document says it (`ec3_destroy_interval`, `ec3_destroy_safe`).
+fn paid(terms: &BTreeMap<String, Terms>) -> BTreeMap<String, Paid> {
+    let ms = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000);
+    let paid = terms.iter().filter(|(_, terms)| terms.paid > 0);
+    // Without a word on it there must still be some time to go in.
+    paid.map(|(pool, t)| (pool.clone(), Paid { interval_ms: ms(t.paid), before_ms: ms(t.before).max(60_000) }))
+        .collect()
+}
+
+/// The pools that stand in for others (`ec3_if_fail`), and how far down the chain.
+fn stand_ins(terms: &BTreeMap<String, Terms>) -> BTreeMap<String, u32> {
+    let mut depths: BTreeMap<String, u32> = BTreeMap::new();
+    for first in terms.keys() {
+        let mut at = first;
+        // A chain that closes on itself ends there.
+        for depth in 1u32.. {
+            let Some(next) = terms.get(at).and_then(|terms| terms.if_fail.as_ref()) else { break };
+            if next == first || depth as usize > terms.len() {
+                break;
+            }
+            let known = depths.entry(next.clone()).or_default();
+            *known = depth.max(*known);
+            at = next;
+        }
+    }
+    depths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chains_of_stand_ins_are_followed_and_may_close() {
+        let of = |pairs: &[(&str, &str)]| {
+            let terms = pairs.iter().map(|(pool, next)| {
+                let if_fail = (!next.is_empty()).then(|| (*next).to_owned());
+                ((*pool).to_owned(), Terms { if_fail, ..Terms::default() })
+            });
+            stand_ins(&terms.collect())
+        };
+        let depths = of(&[("spot", "small"), ("small", "dear"), ("dear", "")]);
+        assert_eq!(depths, BTreeMap::from([("small".to_owned(), 1), ("dear".to_owned(), 2)]));
+        assert!(of(&[("a", "b"), ("b", "a")]).len() == 2);
+    }
 }

@@ -2,12 +2,14 @@
 
 #![expect(clippy::print_stdout, reason = "this is what the command is for")]
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use super::socket::{Daemon, Format};
+use crate::autoscaler::meter::Reading;
 use crate::autoscaler::{MachineStatus, QueueStatus};
 use crate::http::view::View;
 use crate::model::machine::Role;
@@ -15,12 +17,15 @@ use crate::model::machine::Role;
 /// Show the machines: state, age and use.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  marea status\n  marea status --watch\n  marea status --format json | jq '.machines[].state'"
+    after_help = "Examples:\n  marea status\n  marea status --watch\n  marea status --energy     kWh used and saved\n  marea status --format json | jq '.machines[].state'"
 )]
 pub struct StatusArgs {
     /// How to write it.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    /// What machines draw, have drawn, and saved by being off.
+    #[arg(long)]
+    pub energy: bool,
     /// Go on showing it, once a second, until interrupted.
     #[arg(long)]
     pub watch: bool,
@@ -33,6 +38,7 @@ pub async fn run(args: StatusArgs, state: &Path) -> anyhow::Result<ExitCode> {
         let view: View = daemon.get("/status").await?;
         let text = match args.format {
             Format::Json => serde_json::to_string(&view)?,
+            Format::Text if args.energy => energy(&view),
             Format::Text => text(&view),
         };
         if args.watch && args.format == Format::Text && std::io::stdout().is_terminal() {
@@ -63,6 +69,54 @@ pub fn text(view: &View) -> String {
         text.push_str(&table(&rows));
     }
     text
+}
+
+/// What machines draw, have drawn, and saved, each and by pool.
+fn energy(view: &View) -> String {
+    let heads = ["MACHINE", "POOL", "STATE", "STARTS", "WATTS", "USED", "MEASURED", "SAVED"];
+    let mut rows: Vec<[String; 8]> = vec![heads.map(str::to_owned)];
+    let mut pools: BTreeMap<&str, (u64, Reading)> = BTreeMap::new();
+    let mut all = (0, all_measured());
+    let line = |name: &str, pool: &str, state: &str, starts: u64, read: &Reading| {
+        let used = read.measured_j + read.modelled_j;
+        let mark = if read.measured || read.watts == 0 { "" } else { "~" };
+        let watts = format!("{mark}{}", read.watts);
+        let mark = if read.modelled_j == 0 { "" } else { "~" };
+        let part = (read.measured_j * 100).checked_div(used).map_or_else(|| "-".to_owned(), |part| format!("{part}%"));
+        let saved = kwh(read.saved_j);
+        [name, pool, state, &starts.to_string(), &watts, &format!("{mark}{}", kwh(used.cast_signed())), &part, &saved]
+            .map(str::to_owned)
+    };
+    for machine in &view.machines {
+        let read = &machine.energy;
+        rows.push(line(&machine.name, &machine.pool, &machine.state, machine.starts, read));
+        for (starts, sum) in [pools.entry(&machine.pool).or_insert((0, all_measured())), &mut all] {
+            *starts += machine.starts;
+            sum.watts += read.watts;
+            sum.measured &= read.measured;
+            sum.measured_j += read.measured_j;
+            sum.modelled_j += read.modelled_j;
+            sum.saved_j += read.saved_j;
+        }
+    }
+    rows.extend(pools.iter().map(|(pool, (starts, sum))| line("", pool, "all", *starts, sum)));
+    rows.push(line("", "all", "", all.0, &all.1));
+    format!(
+        "{}: kWh; ~ is modelled from the machines' size or watts, all else measured by their BMCs\n{}",
+        view.cluster,
+        table(&rows)
+    )
+}
+
+fn all_measured() -> Reading {
+    Reading { measured: true, ..Reading::default() }
+}
+
+/// Joules as kWh, with three digits that count.
+fn kwh(joules: i64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "three digits for people to read")]
+    let kwh = joules as f64 / 3.6e6;
+    if kwh.abs() < 10.0 { format!("{kwh:.3}") } else { format!("{kwh:.1}") }
 }
 
 fn table(rows: &[[String; 8]]) -> String {

@@ -21,7 +21,7 @@ use crate::executor::Executor;
 use crate::http::view::View;
 use crate::http::{Ask, Refusal};
 use crate::metrics::Metrics;
-use crate::metrics::power::PowerCounts;
+use crate::metrics::power::{Drawn, PowerCounts};
 use crate::model::machine::Role;
 use crate::store::journal::{Journal, Line};
 
@@ -232,6 +232,7 @@ impl Owner {
                 }
             }
         }
+        self.count_energy();
         if self.dirty {
             self.publish();
         }
@@ -344,6 +345,22 @@ impl Owner {
         });
     }
 
+    /// Shows what machines draw. Once a beat is often enough: there is one figure for each machine.
+    fn count_energy(&self) {
+        let now = clock::now();
+        self.metrics.drawn(self.state.machines.iter().map(|(machine, tracked)| {
+            let reading = tracked.record.meter.reading(now);
+            Drawn {
+                machine,
+                pool: &tracked.machine.pool,
+                watts: (reading.watts, reading.measured),
+                measured_j: reading.measured_j,
+                modelled_j: reading.modelled_j,
+                saved_j: reading.saved_j,
+            }
+        }));
+    }
+
     /// Tells each new rung once: in the log, and to whoever watches the cluster's events.
     fn tell_rungs(&mut self) {
         for (name, tracked) in &self.state.machines {
@@ -408,6 +425,9 @@ fn power_counts(state: &State) -> PowerCounts {
         }
         counts.unverified += i64::from(record.unverified.is_some());
         counts.person += i64::from(record.needs_person);
+        if let Some(unseen) = record.unseen {
+            *counts.unseen.entry(unseen.name()).or_default() += 1;
+        }
     }
     #[expect(clippy::cast_precision_loss, reason = "seconds for people to read")]
     counts.stages.extend(stages.into_iter().map(|(key, (sum, machines))| (key, sum as f64 / 1000.0 / machines as f64)));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use prometheus::{GaugeVec, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// What the figures show, counted over all machines.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -17,6 +17,25 @@ pub struct PowerCounts {
     pub unverified: i64,
     /// Machines that a person must look at.
     pub person: i64,
+    /// Machines whose power is not seen, by why.
+    pub unseen: BTreeMap<&'static str, i64>,
+}
+
+/// What one machine draws and has drawn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drawn<'a> {
+    /// Its name.
+    pub machine: &'a str,
+    /// Its pool.
+    pub pool: &'a str,
+    /// Watts now, and whether they are measured.
+    pub watts: (u64, bool),
+    /// Joules that were measured.
+    pub measured_j: u64,
+    /// Joules by the model.
+    pub modelled_j: u64,
+    /// Joules saved against always on.
+    pub saved_j: i64,
 }
 
 /// The collectors.
@@ -27,6 +46,10 @@ pub(super) struct Power {
     stages: GaugeVec,
     unverified: IntGauge,
     person: IntGauge,
+    unseen: IntGaugeVec,
+    watts: IntGaugeVec,
+    joules: IntCounterVec,
+    saved: IntGaugeVec,
 }
 
 impl Power {
@@ -45,7 +68,28 @@ impl Power {
             )?,
             unverified: IntGauge::new("marea_machines_off_unverified", "Machines said to be off that may not be.")?,
             person: IntGauge::new("marea_machines_need_person", "Machines that a person must look at.")?,
+            unseen: IntGaugeVec::new(
+                Opts::new("marea_machines_power_unseen", "Machines whose power is not seen: silent, or refused."),
+                &["why"],
+            )?,
+            watts: IntGaugeVec::new(
+                Opts::new("marea_watts", "What machines draw now: measured by their BMC, or modelled."),
+                &["pool", "machine", "source"],
+            )?,
+            joules: counters(
+                "marea_energy_joules_total",
+                "What machines have drawn: measured by their BMC, or modelled.",
+                &["pool", "machine", "source"],
+            )?,
+            saved: IntGaugeVec::new(
+                Opts::new("marea_energy_saved_joules", "What was saved against the same machine always on."),
+                &["pool", "machine"],
+            )?,
         };
+        registry.register(Box::new(power.unseen.clone()))?;
+        registry.register(Box::new(power.watts.clone()))?;
+        registry.register(Box::new(power.joules.clone()))?;
+        registry.register(Box::new(power.saved.clone()))?;
         registry.register(Box::new(power.starts.clone()))?;
         registry.register(Box::new(power.rungs.clone()))?;
         registry.register(Box::new(power.stages.clone()))?;
@@ -68,6 +112,26 @@ impl Power {
         }
         self.unverified.set(counts.unverified);
         self.person.set(counts.person);
+        self.unseen.reset();
+        for (why, machines) in &counts.unseen {
+            self.unseen.with_label_values(&[*why]).set(*machines);
+        }
+    }
+}
+
+impl Power {
+    /// Shows what machines draw and have drawn. Here, too, the journal remembers.
+    pub(super) fn drawn<'a>(&self, all: impl Iterator<Item = Drawn<'a>>) {
+        self.watts.reset();
+        for one in all {
+            let source = |measured| if measured { "measured" } else { "modelled" };
+            let watts = self.watts.with_label_values(&[one.pool, one.machine, source(one.watts.1)]);
+            watts.set(i64::try_from(one.watts.0).unwrap_or(i64::MAX));
+            for (measured, joules) in [(true, one.measured_j), (false, one.modelled_j)] {
+                raise(&self.joules, &[one.pool, one.machine, source(measured)], joules);
+            }
+            self.saved.with_label_values(&[one.pool, one.machine]).set(one.saved_j);
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+use super::off::Waiting;
 use super::process::{self, ProcessError};
 use super::{Provider, ProviderError};
 use crate::clock;
@@ -106,21 +107,11 @@ impl CommandProvider {
             Off::Hard => commands.off_hard.as_ref().unwrap_or(&commands.off),
         };
         let began = clock::monotonic();
+        // `ssh host poweroff` often ends badly because it worked.
         let ran = Run { what: "power off", machine, argv, timeout: commands.timeout }.with_success().await;
-        if let Err(error) = ran {
-            // `ssh host poweroff` often ends badly because it worked. What is seen decides.
-            return if self.see(machine).await? == Power::Off { Ok(()) } else { Err(error) };
-        }
-        loop {
-            if self.see(machine).await? == Power::Off {
-                return Ok(());
-            }
-            if clock::monotonic().duration_since(began) >= Duration::from_secs(commands.timeout) {
-                let (machine, seconds) = (machine.to_owned(), commands.timeout);
-                return Err(ProviderError::TimedOut { what: "power off", machine, seconds });
-            }
-            tokio::time::sleep(self.glance).await;
-        }
+        let patience = Duration::from_secs(commands.timeout);
+        let waiting = Waiting { machine, began, patience, glance: self.glance };
+        waiting.seen_off(ran, || self.see(machine)).await
     }
 }
 

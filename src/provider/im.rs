@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use self::client::{Advice, ImClient, ImError};
 use self::fragment::Fragment;
+use super::off::Waiting;
 use super::{Provider, ProviderError};
 use crate::clock;
 use crate::model::machine::{Off, Power};
@@ -133,9 +134,15 @@ impl ImProvider {
 
     /// All virtual machines by name, as seen at most `age` ago.
     async fn look(&self, age: Duration) -> Result<BTreeMap<String, Vec<Vm>>, ImError> {
-        let mut seen = self.seen.lock().await;
         let now = clock::monotonic();
-        if seen.at.is_none_or(|at| now.duration_since(at) >= age) {
+        self.look_since(now.checked_sub(age).unwrap_or(now)).await
+    }
+
+    /// The same, as seen at that time or later: who waits while another looks is served by the same answer.
+    async fn look_since(&self, since: Instant) -> Result<BTreeMap<String, Vec<Vm>>, ImError> {
+        let mut seen = self.seen.lock().await;
+        if seen.at.is_none_or(|at| at < since) {
+            let now = clock::monotonic();
             let states = self.client.states(&self.infrastructure).await?;
             let new: Vec<String> = states.keys().filter(|id| !seen.names.contains_key(*id)).cloned().collect();
             let found: Vec<_> = stream::iter(new)
@@ -178,15 +185,17 @@ impl ImProvider {
         }
     }
 
-    async fn forget_states(&self) {
-        self.seen.lock().await.at = None;
-    }
-
     async fn see(&self, machine: &str, age: Duration) -> Result<Power, ProviderError> {
         if !self.machines.contains_key(machine) {
             return Err(ProviderError::NoSuchMachine { provider: NAME, machine: machine.to_owned() });
         }
-        let vms = self.find(machine, age).await.map_err(|e| tell("status", machine, e))?;
+        let now = clock::monotonic();
+        self.see_since(machine, now.checked_sub(age).unwrap_or(now)).await
+    }
+
+    async fn see_since(&self, machine: &str, since: Instant) -> Result<Power, ProviderError> {
+        let all = self.look_since(since).await;
+        let vms = all.map_err(|e| tell("status", machine, e))?.remove(machine).unwrap_or_default();
         let mut off = true;
         for vm in &vms {
             match vm.state.as_str() {
@@ -210,7 +219,8 @@ impl ImProvider {
         let failed = |e: ImError| tell("power on", machine, e);
         let _turn = self.orders.acquire().await;
         self.settle(machine).await.map_err(failed)?;
-        let vms = self.find(machine, Duration::ZERO).await.map_err(failed)?;
+        // What was added by us is known at once: the same look serves a burst of orders.
+        let vms = self.find(machine, FRESH).await.map_err(failed)?;
         if let Some(vm) =
             vms.iter().find(|vm| matches!(vm.state.as_str(), "pending" | "running" | "configured" | "unconfigured"))
         {
@@ -224,13 +234,21 @@ impl ImProvider {
                 self.remove(&vm.id).await.map_err(failed)?;
             }
             let added = self.client.add(&self.infrastructure, &fragment.of(machine), fragment.configure).await;
-            added.and_then(|new| match new.len() {
-                0 => Err(ImError {
+            match added {
+                Ok(new) if new.is_empty() => Err(ImError {
                     advice: Advice::Retry,
                     text: "the Infrastructure Manager answered that it was done, and made nothing".to_owned(),
                 }),
-                _ => Ok(()),
-            })
+                Ok(new) => {
+                    let mut seen = self.seen.lock().await;
+                    for id in new {
+                        seen.names.insert(id.clone(), Some(machine.to_owned()));
+                        seen.states.insert(id, "pending".to_owned());
+                    }
+                    return Ok(());
+                }
+                Err(error) => Err(error),
+            }
         };
         let mut seen = self.seen.lock().await;
         seen.at = None;
@@ -263,7 +281,7 @@ impl ImProvider {
     }
 
     async fn switch_off(&self, machine: &str) -> Result<(), ProviderError> {
-        if self.see(machine, Duration::ZERO).await? == Power::Off {
+        if self.see(machine, FRESH).await? == Power::Off {
             return Ok(());
         }
         let failed = |e: ImError| tell("power off", machine, e);
@@ -280,18 +298,18 @@ impl ImProvider {
                 done.map_err(failed)?;
             }
         }
-        self.forget_states().await;
-        loop {
-            if self.see(machine, FRESH).await? == Power::Off {
-                return Ok(());
-            }
-            if clock::monotonic().duration_since(began) >= self.patience {
-                let (machine, seconds) = (machine.to_owned(), self.patience.as_secs());
-                return Err(ProviderError::TimedOut { what: "power off", machine, seconds });
-            }
-            tokio::time::sleep(self.glance).await;
-            self.forget_states().await;
-        }
+        // One look after a while serves all orders that were given meanwhile.
+        let given = clock::monotonic();
+        tokio::time::sleep(self.glance / 4).await;
+        let waiting = Waiting { machine, began, patience: self.patience, glance: self.glance };
+        let mut since = given;
+        waiting
+            .seen_off(Ok(()), || {
+                let seen = self.see_since(machine, since);
+                since = clock::monotonic() + self.glance / 2;
+                seen
+            })
+            .await
     }
 
     async fn reboot(&self, machine: &str) -> Result<(), ProviderError> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 
 use super::means::{Means, MeansError};
+use super::off::Waiting;
 use super::{Provider, ProviderError, network};
 use crate::clock;
 use crate::model::machine::{Off, Power};
@@ -117,23 +118,9 @@ impl JoinedProvider {
             Off::Graceful => &joint.off,
             Off::Hard => &joint.hard,
         };
-        let done = means.off(how).await;
-        loop {
-            let seen = self.see(machine).await;
-            if let Ok(Power::Off) = seen {
-                return Ok(());
-            }
-            if let Err(error) = done {
-                return Err(tell("power off", machine, error));
-            }
-            if clock::monotonic().duration_since(began) >= joint.patience {
-                // One that is said to be off and is not is told as such.
-                seen?;
-                let (machine, seconds) = (machine.to_owned(), joint.patience.as_secs());
-                return Err(ProviderError::TimedOut { what: "power off", machine, seconds });
-            }
-            tokio::time::sleep(self.glance).await;
-        }
+        let order = means.off(how).await.map_err(|error| tell("power off", machine, error));
+        let waiting = Waiting { machine, began, patience: joint.patience, glance: self.glance };
+        waiting.seen_off(order, || self.see(machine)).await
     }
 
     async fn cycle(&self, machine: &str) -> Result<(), ProviderError> {

@@ -14,15 +14,22 @@
     reason = "a test program: it may fail and speak"
 )]
 
+#[path = "../bmc.rs"]
+#[allow(dead_code, reason = "shared with the tests, which use all of it")]
+mod bmc;
 mod cluster;
 #[path = "../it/fake_namespace.rs"]
 #[expect(dead_code, reason = "the tests use more of it")]
 mod fake_namespace;
 mod functions;
+#[path = "../im_server.rs"]
+#[allow(dead_code, reason = "shared with the tests, which use all of it")]
+mod im_server;
 #[path = "../it/minio.rs"]
 #[allow(dead_code, reason = "shared with the tests, which use all of it")]
 mod minio;
 mod parser;
+mod power;
 mod radl;
 mod solve;
 mod supervisor;
@@ -58,6 +65,9 @@ fn main() {
     }
     if wanted("solve") {
         figures.extend(solve::figures());
+    }
+    if wanted("power") {
+        figures.extend(power::figures());
     }
     if wanted("cluster") {
         if rustix::process::geteuid().is_root() {

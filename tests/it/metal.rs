@@ -5,8 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use marea::autoscaler::Event;
 use marea::cli::providers;
 use marea::config::Loaded;
+use marea::daemon::observer::{Rounds, observe};
 use marea::model::machine::{Off, Power};
 use marea::provider::{Provider, ProviderError};
 
@@ -212,6 +214,37 @@ async fn a_bmc_by_redfish_switches_a_real_machine_and_measures_it() {
     other.power_cycle("w1").await.unwrap();
     assert_ne!(fs::read_to_string(at.join("m.pid")).unwrap(), before);
     other.power_off("w1", Off::Hard).await.unwrap();
+    end_machine(&script);
+}
+
+/// What a BMC measures reaches the account, and what does not change is not told each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_bmc_measures_is_told_when_it_changes() {
+    let at = tempfile::tempdir().unwrap();
+    let at = at.path();
+    let script = process_machine(at, "m");
+    let Some(bmc) = RedfishBmc::start("redfish", at, "right", &[&script], true) else { return };
+    password(at, "right\n");
+    fs::write(bmc.state.join("watts"), "140").unwrap();
+    let one = provider(at, &redfish(at, &bmc, &format!("ca = \"{}\"\n", bmc.ca.display())));
+    one.power_on("w1").await.unwrap();
+    let (events, mut inbox) = tokio::sync::mpsc::channel(100);
+    let second = std::time::Duration::from_secs(1);
+    let rounds = Rounds { machines: vec!["w1".to_owned()], every: second / 5, limit: second * 10, at_once: 1 };
+    let seer = tokio::spawn(observe(Arc::clone(&one), rounds, events));
+    let mut drawn = async || loop {
+        let told = tokio::time::timeout(second * 20, inbox.recv()).await.expect("it is told in time");
+        if let Some(Event::Drawn { machine, watts }) = told {
+            break (machine, watts);
+        }
+    };
+    assert_eq!(drawn().await, ("w1".to_owned(), 140));
+    fs::write(bmc.state.join("watts"), "190").unwrap();
+    // It may have been told once more before that.
+    while drawn().await.1 != 190 {}
+    seer.abort();
+    fs::write(bmc.state.join("watts"), "4").unwrap();
+    one.power_off("w1", Off::Hard).await.unwrap();
     end_machine(&script);
 }
 

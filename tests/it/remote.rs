@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use marea::provider::means::MeansError;
+use marea::provider::ssh::Door;
 use marea::remote::push::Push;
 use marea::remote::{Access, Connection, Host};
 
@@ -138,6 +140,33 @@ async fn the_first_key_is_pinned_and_another_one_refused() {
     let other = fs::read_to_string(sshd.folder.path().join("other.pub")).unwrap();
     fs::write(&known, format!("[127.0.0.1]:{} {other}", sshd.port)).unwrap();
     assert!(Connection::open(&sshd.host(), &sshd.access(true)).await.is_err(), "another key than the pinned one");
+}
+
+/// Who answers with another key may be another machine: it is not powered off.
+#[tokio::test]
+async fn a_machine_whose_host_key_changed_is_not_powered_off() {
+    let Some(sshd) = Sshd::start("a_machine_whose_host_key_changed_is_not_powered_off") else { return };
+    let at = |name: &str| sshd.folder.path().join(name);
+    // Whatever it is told, it does nothing but leave a mark: the test must not end this computer.
+    let key = fs::read_to_string(at("id.pub")).unwrap();
+    fs::write(at("authorized"), format!("command=\"touch {}\" {key}", at("told").display())).unwrap();
+    let door = Door { host: sshd.host(), access: sshd.access(true) };
+    for _ in 0..100 {
+        if std::net::TcpStream::connect(("127.0.0.1", sshd.port)).is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    keygen(&at("other"));
+    let other = fs::read_to_string(at("other.pub")).unwrap();
+    fs::write(at("known"), format!("[127.0.0.1]:{} {other}", sshd.port)).unwrap();
+    let error = door.off().await.unwrap_err();
+    assert!(matches!(&error, MeansError::Refused(reason) if reason.contains("another SSH host key")), "{error}");
+    assert!(!at("told").exists(), "it was told something");
+    // With the right key it is told.
+    fs::remove_file(at("known")).unwrap();
+    let _ = door.off().await;
+    assert!(at("told").exists());
 }
 
 #[tokio::test]

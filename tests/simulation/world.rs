@@ -386,6 +386,7 @@ impl World {
             | Event::Tick
             | Event::PowerSeen { .. }
             | Event::PowerUnseen { .. }
+            | Event::PowerRefused { .. }
             | Event::OffUnverified { .. }
             | Event::Reached { .. }
             | Event::Drawn { .. } => {}

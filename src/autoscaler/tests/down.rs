@@ -1,6 +1,7 @@
 //! The way down, by direct calls.
 
 use super::*;
+use crate::autoscaler::policy::Paid;
 
 #[test]
 fn an_idle_machine_goes_off_step_by_step() {
@@ -119,4 +120,18 @@ fn a_drain_that_does_not_end_is_given_up() {
         }
     }
     assert_eq!(last.last(), Some(&("a".into(), What::Uncordon)));
+}
+
+#[test]
+fn a_machine_whose_time_is_paid_for_goes_just_before_its_end_and_not_before() {
+    let paid = BTreeMap::from([("w".to_owned(), Paid { interval_ms: 3_600_000, before_ms: 120_000 })]);
+    let mut rig = Rig::new(&[("a", 2000)], Policy { paid, ..quick() });
+    let began = rig.now;
+    rig.up("a");
+    assert_eq!(rig.wait(600_000), [], "idle for long, and paid for");
+    let text = why_node(&rig.state, "a", time(rig.now)).to_string();
+    assert!(text.contains("its time is paid for: goes off in 47 min 59 s"), "{text}");
+    let left = began + 3_600_000 - 120_000 - rig.now;
+    assert_eq!(rig.wait(left - 1), []);
+    assert_eq!(rig.wait(1), [("a".to_owned(), What::Cordon)], "to the millisecond, by its own timer");
 }

@@ -1,6 +1,7 @@
 //! Rules about power that does not obey: the ladder, witnesses that disagree, boots that are proven and learnt.
 
 use super::*;
+use crate::autoscaler::energy::{Energy, Watts};
 use crate::autoscaler::record::{Rung, Stage};
 
 fn cycle(name: &str) -> (String, What) {
@@ -134,4 +135,75 @@ fn stages_are_learnt_once_the_machine_is_useful() {
     assert_eq!(seconds, [("ping", 3_000), ("ssh", 4_000), ("kubelet", 14_000), ("ready", 19_000), ("useful", 19_000)]);
     let why = why_node(&rig.state, "a", time(rig.now)).to_string();
     assert!(why.contains("started 1 times; its boots take"), "{why}");
+}
+
+#[test]
+fn energy_is_modelled_until_it_is_measured_and_a_stop_of_the_daemon_is_not_counted() {
+    let watts = Watts { idle: Some(100), full: Some(200), standby: Some(10), rack: None };
+    let energy = Energy { pools: BTreeMap::from([("w".to_owned(), watts)]), ..Energy::default() };
+    let policy = Policy { energy, ..Policy::default() };
+    let mut rig = Rig::new(&[("a", 2000)], policy.clone());
+    let read = |rig: &Rig| rig.state.machines["a"].record.meter.reading(time(rig.now));
+    rig.now += 1000;
+    let off = read(&rig);
+    assert_eq!((off.watts, off.measured, off.modelled_j, off.saved_j), (10, false, 10, 90));
+    rig.up("a");
+    let boot = read(&rig);
+    assert_eq!(
+        (boot.modelled_j, boot.saved_j),
+        (10 + 200, 90 - 100),
+        "a boot draws most, and always on would not boot"
+    );
+    assert_eq!(boot.watts, 100, "on, without work");
+    rig.apply(bound("p", 1000, "a"));
+    assert_eq!(read(&rig).watts, 150, "half of its CPU is asked for");
+    // From here on its BMC measures.
+    rig.send(Event::Drawn { machine: "a".into(), watts: 130 });
+    rig.now += 2000;
+    let on = read(&rig);
+    assert_eq!((on.watts, on.measured, on.measured_j, on.modelled_j), (130, true, 260, 210));
+    assert_eq!(on.saved_j, boot.saved_j, "on, there is nothing to save");
+    rig.send(Event::Tick);
+    // The daemon stops for an hour: nobody knows what was drawn meanwhile.
+    rig.now += 3_600_000;
+    rig.start(policy);
+    let after = read(&rig);
+    assert_eq!((after.measured_j, after.modelled_j), (260, 210));
+    // A measurement of long ago is not believed for ever.
+    rig.now += 700_000;
+    rig.send(Event::Tick);
+    assert!(!read(&rig).measured);
+}
+
+#[test]
+fn a_bmc_that_refuses_or_is_silent_is_a_state_of_its_own_and_is_asked_ever_more_rarely() {
+    let refused = |machine: String| Event::PowerRefused { machine, reason: "it does not take the password".into() };
+    let silent = |machine: String| Event::PowerUnseen { machine, reason: "no answer within 60 s".into() };
+    for (event, name, word) in [
+        (&refused as &dyn Fn(String) -> Event, "power-refused", "the password"),
+        (&silent, "power-unseen", "no answer within 60 s"),
+    ] {
+        let mut rig = Rig { state: State::default(), now: 0, last: vec![], machines: vec![machine("a", 2000)] };
+        rig.start(Policy::default());
+        rig.send(Event::PodsListed { pods: vec![] });
+        rig.send(Event::NodesListed { nodes: vec![] });
+        rig.apply(pod("p", 500));
+        let mut asked = 0;
+        // Whatever it is asked in an hour, it answers the same.
+        for _ in 0..3600 {
+            if let Some(flight) = rig.state.machines["a"].in_flight.clone() {
+                asked += 1;
+                assert_eq!(flight.what, What::Observe, "{name}");
+                rig.send(event("a".into()));
+                rig.done("a", Some(word));
+            }
+            rig.wait(1000);
+        }
+        assert!((2..20).contains(&asked), "{name}: asked {asked} times in an hour, and nothing but that was done");
+        let seen = &status(&rig.state, time(rig.now))[0];
+        assert!(seen.state == name && seen.detail.contains(word), "{seen:?}");
+        // Mended: what it says then is believed, and the pod gets its machine.
+        rig.send(Event::PowerSeen { machine: "a".into(), power: Power::Off });
+        assert_ne!(status(&rig.state, time(rig.now))[0].state, name);
+    }
 }

@@ -210,3 +210,25 @@ fn a_boot_is_expected_to_take_what_it_took_before() {
     rig.wait(60_000);
     assert_eq!(said(&rig), "machine a is booting, ready about 00:05:01 UTC", "by its deadline at the latest");
 }
+
+#[test]
+fn a_pool_that_stands_in_gives_machines_once_the_other_has_none() {
+    let stand_ins = BTreeMap::from([("dear".to_owned(), 1)]);
+    let policy = Policy { stand_ins, backoff_base_ms: 60_000, power_cycle: false, ..quick() };
+    let mut rig = Rig::new(&[("a", 2000), ("b", 2000)], policy.clone());
+    // By size alone "b" would be as good.
+    rig.machines.iter_mut().find(|one| one.name == "a").unwrap().pool = "dear".into();
+    rig.start(policy);
+    for name in ["a", "b"] {
+        rig.observed(name, Power::Off);
+    }
+    rig.send(Event::PodsListed { pods: vec![] });
+    rig.send(Event::NodesListed { nodes: vec![] });
+    rig.apply(pod("p", 500));
+    assert_eq!(woken(&rig.wait(1000)), ["b"]);
+    // No capacity: the other pool stands in.
+    let mut all = rig.done("b", Some("there is no machine of this kind left"));
+    rig.observed("b", Power::Off);
+    all.extend(rig.wait(20_000));
+    assert_eq!(woken(&all), ["a"]);
+}

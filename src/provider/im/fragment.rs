@@ -201,10 +201,11 @@ fn wants_reuse(feature: &Feature<'_>) -> bool {
     name.text == "ec3_reuse_nodes" && !no
 }
 
-/// What is Marea's own business is not told: how many there are, and what its recipes install.
+/// What Marea's recipes install is not told. What EC3 says stays: the infrastructure's document becomes the last that it
+/// was told of each system, and whoever reads it later needs that.
 fn keep(feature: &Feature<'_>) -> bool {
     match feature {
-        Feature::Constraint { name, .. } => name.text != NAME && !name.text.starts_with("ec3_"),
+        Feature::Constraint { name, .. } => name.text != NAME,
         Feature::Contains { name, .. } => name.text != "disk.0.applications",
         Feature::Soft { .. } => true,
     }
@@ -242,7 +243,8 @@ mod tests {
         ] {
             assert!(wn.contains(word), "{word}: {wn}");
         }
-        for word in ["ec3_", "kubernetes", "'old'", "system front"] {
+        assert!(wn.contains("ec3_max_instances = 5"), "{wn}");
+        for word in ["kubernetes", "'old'", "system front"] {
             assert!(!wn.contains(word), "{word}: {wn}");
         }
         assert_eq!(name(&wn, "3").as_deref(), Some("wn-7"));
