@@ -56,6 +56,19 @@ functions:
       annotations: {marea.dev/jobs-in-flight: '1'}
 ";
 
+/// Tries once.
+const PICKY: &str = "\
+functions:
+  oscar:
+  - lab:
+      name: picky
+      image: marea.local/busybox:1
+      script: picky.sh
+      cpu: 50m
+      memory: 32Mi
+      annotations: {marea.dev/attempts: '1'}
+";
+
 /// The result's name tells which pod made it, so that a second run of the same file is seen.
 const SCRIPT: &str =
     "#!/bin/sh\ntr a-z A-Z < \"$INPUT_FILE_PATH\" > \"$TMP_OUTPUT_DIR/$(basename \"$INPUT_FILE_PATH\")@$(hostname)\"\n";
@@ -91,29 +104,31 @@ pub fn brought_by_the_bootstrap(cluster: &Cluster) -> Result<(), String> {
     cluster.bootstrap().map(drop)
 }
 
+/// `marea functions` with these words, where `files` are.
+fn functions(cluster: &Cluster, files: &[(&str, &str)], args: &[&str]) -> Result<String, String> {
+    let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).map_err(|e| e.to_string())?;
+    }
+    let out = std::process::Command::new(MAREA)
+        .arg("functions")
+        .args(args)
+        .current_dir(folder.path())
+        .env("MAREA_FUNCTIONS_ENDPOINT", format!("http://{}:30301", cluster.address("front")?))
+        .env("MAREA_FUNCTIONS_PASSWORD", password(cluster)?)
+        .output()
+        .map_err(|e| e.to_string())?;
+    crate::cluster::ok(&out)
+}
+
 /// Events that wait are seen by the daemon, with no more than its own rights.
 pub fn depth_is_seen(cluster: &Cluster) -> Result<(), String> {
     cluster.start_daemon(&[])?;
-    let front = cluster.address("front")?;
-    let functions = |args: &[&str], input: &str| -> Result<String, String> {
-        let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).map_err(|e| e.to_string());
-        write("slow.sh", "#!/bin/sh\nsleep 1\n")?;
-        write("slow.yaml", SLOW)?;
-        write("input", input)?;
-        let out = std::process::Command::new(MAREA)
-            .arg("functions")
-            .args(args)
-            .current_dir(folder.path())
-            .env("MAREA_FUNCTIONS_ENDPOINT", format!("http://{front}:30301"))
-            .env("MAREA_FUNCTIONS_PASSWORD", password(cluster)?)
-            .output()
-            .map_err(|e| e.to_string())?;
-        crate::cluster::ok(&out)
-    };
-    functions(&["apply", "slow.yaml"], "")?;
-    for number in 0..6 {
-        functions(&["run", "slow", "--input", "input"], &number.to_string())?;
+    let files = [("slow.sh", "#!/bin/sh\nsleep 1\n"), ("slow.yaml", SLOW), ("input", "tide")];
+    let functions = |args: &[&str]| functions(cluster, &files, args);
+    functions(&["apply", "slow.yaml"])?;
+    for _ in 0..6 {
+        functions(&["run", "slow", "--input", "input"])?;
     }
     let slow = || -> Option<serde_json::Value> {
         let status = cluster.status()?;
@@ -131,10 +146,36 @@ pub fn depth_is_seen(cluster: &Cluster) -> Result<(), String> {
     cluster.wait("and that none waits any more", 120, || {
         slow().is_none_or(|one| one["waiting"] == 0 && one["in_flight"] == 0)
     })?;
-    functions(&["delete", "slow"], "")?;
-    let gone = functions(&["run", "slow", "--input", "input"], "late");
+    functions(&["delete", "slow"])?;
+    let gone = functions(&["run", "slow", "--input", "input"]);
     check!(gone.is_err_and(|error| error.contains("there is no service slow")), "a deleted function took an event");
     Ok(())
+}
+
+/// What fails says why, from a real pod: the script's own exit code, and an object that was gone.
+pub fn failures_are_told(cluster: &Cluster) -> Result<(), String> {
+    cluster.start_daemon(&[])?;
+    let gone = r#"{"Records":[{"eventName":"s3:ObjectCreated:Put","eventSource":"minio:s3","s3":{"bucket":{"name":"shout"},
+        "object":{"key":"none/such","sequencer":"1"}}}]}"#;
+    let script = "#!/bin/sh\necho it reads $(cat \"$INPUT_FILE_PATH\")\ngrep -q good \"$INPUT_FILE_PATH\" || exit 7\n";
+    let files = [("picky.sh", script), ("picky.yaml", PICKY), ("good", "good"), ("bad", "bad"), ("gone", gone)];
+    let functions = |args: &[&str]| functions(cluster, &files, args);
+    functions(&["apply", "picky.yaml"])?;
+    let jobs = ["good", "bad", "gone"].map(|input| functions(&["run", "picky", "--input", input]));
+    let [good, bad, _] = jobs.map(|job| job.map(|text| text.trim().to_owned()));
+    let mut seen = String::new();
+    let waited = cluster.wait("two events are dead letters, and one is done", 180, || {
+        pause(500);
+        seen = functions(&["events", "list", "--stage", "all", "--service", "picky"]).unwrap_or_default();
+        seen.contains("exit code 7") && seen.contains("exit code 66: ") && seen.contains(" done ")
+    });
+    waited.map_err(|error| format!("{error}\n{seen}"))?;
+    for (job, word) in [(good?, "it reads good"), (bad?, "it reads bad")] {
+        let log = functions(&["logs", "picky", &job])?;
+        check!(log.contains(word), "{job}: {log}");
+    }
+    functions(&["events", "purge", "--service", "picky"])?;
+    functions(&["delete", "picky"]).map(drop)
 }
 
 pub fn uploads_outlive_every_death(cluster: &Cluster) -> Result<(), String> {

@@ -59,6 +59,7 @@ const FUNCTIONS: &[(&str, Test)] = &[
     ("functions_are_brought_by_the_bootstrap", functions::brought_by_the_bootstrap),
     ("oscars_own_clients_work_on_a_real_cluster", clients::oscars_own),
     ("the_daemon_sees_the_gateways_queue", functions::depth_is_seen),
+    ("what_fails_says_why_from_a_real_pod", functions::failures_are_told),
     ("five_hundred_uploads_outlive_every_death", functions::uploads_outlive_every_death),
 ];
 
