@@ -157,8 +157,15 @@ pub fn failures_are_told(cluster: &Cluster) -> Result<(), String> {
     cluster.start_daemon(&[])?;
     let gone = r#"{"Records":[{"eventName":"s3:ObjectCreated:Put","eventSource":"minio:s3","s3":{"bucket":{"name":"shout"},
         "object":{"key":"none/such","sequencer":"1"}}}]}"#;
-    let script = "#!/bin/sh\necho it reads $(cat \"$INPUT_FILE_PATH\")\ngrep -q good \"$INPUT_FILE_PATH\" || exit 7\n";
-    let files = [("picky.sh", script), ("picky.yaml", PICKY), ("good", "good"), ("bad", "bad"), ("gone", gone)];
+    let script = "#!/bin/sh\nprintf '\\377\\n'\necho it reads $(cat \"$INPUT_FILE_PATH\")\ngrep -q good \"$INPUT_FILE_PATH\" || exit 7\n";
+    // With a sign: what could be base64 is taken for it, as in OSCAR.
+    let files = [
+        ("picky.sh", script),
+        ("picky.yaml", PICKY),
+        ("good", "a good tide!\n"),
+        ("bad", "a bad tide!\n"),
+        ("gone", gone),
+    ];
     let functions = |args: &[&str]| functions(cluster, &files, args);
     functions(&["apply", "picky.yaml"])?;
     let jobs = ["good", "bad", "gone"].map(|input| functions(&["run", "picky", "--input", input]));
@@ -170,7 +177,7 @@ pub fn failures_are_told(cluster: &Cluster) -> Result<(), String> {
         seen.contains("exit code 7") && seen.contains("exit code 66: ") && seen.contains(" done ")
     });
     waited.map_err(|error| format!("{error}\n{seen}"))?;
-    for (job, word) in [(good?, "it reads good"), (bad?, "it reads bad")] {
+    for (job, word) in [(good?, "it reads a good"), (bad?, "it reads a bad")] {
         let log = functions(&["logs", "picky", &job])?;
         check!(log.contains(word), "{job}: {log}");
     }

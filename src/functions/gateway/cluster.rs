@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use futures::AsyncReadExt as _;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret};
 use kube::api::{DeleteParams, ListParams, LogParams, PostParams};
@@ -177,10 +178,17 @@ impl Cluster {
         Ok(list.items.iter().map(facts::pod).collect())
     }
 
-    /// What the script's container of a pod has written.
+    /// What the script's container of a pod has written. A script may write anything: what is no text is shown so.
     pub async fn log(&self, pod: &str, timestamps: bool) -> Result<String, KubernetesError> {
         let parameters = LogParams { container: Some(CONTAINER.to_owned()), timestamps, ..LogParams::default() };
-        call("read the log of pod", pod, self.api::<Pod>().logs(pod, &parameters)).await
+        let api = self.api::<Pod>();
+        let whole = async {
+            let mut bytes = Vec::new();
+            let mut stream = std::pin::pin!(api.log_stream(pod, &parameters).await?);
+            stream.read_to_end(&mut bytes).await.map_err(kube::Error::ReadEvents)?;
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        call("read the log of pod", pod, whole).await
     }
 
     /// All nodes.
