@@ -2,7 +2,7 @@
 //! root, in real containers, with a real MinIO; and the daemon that powers it. The machine is made by its recipe from the
 //! bundle. About a minute and a half.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -189,6 +189,12 @@ impl World {
         self.site.says(&self.spec, count).parse().unwrap()
     }
 
+    /// Each run with the process that began it: one that was begun again would have another.
+    fn begun(&self) -> BTreeSet<String> {
+        let said = self.site.says(&self.spec, "cd ~tide/.marea/runs && grep -H . */session");
+        said.lines().map(str::to_owned).collect()
+    }
+
     async fn until_runs(&self, wanted: usize) {
         for _ in 0..100 {
             if self.runs() == wanted {
@@ -291,18 +297,22 @@ async fn functions_run_on_a_machine_without_root_and_none_twice_whatever_breaks(
     let cow = serde_json::from_slice::<Value>(line.trim_ascii()).unwrap()["services"]["cow"].clone();
     assert_eq!((&cow["waiting"], &cow["in_flight"], &cow["held"]), (&json!(1), &json!(2), &Value::Null), "{cow}");
     assert_eq!(cow["node_selector"], json!({ "marea.dev/runtime": "udocker", "marea/pool": "desk" }));
+    let begun = world.begun();
     world.gateway.kill();
     assert_eq!(world.runs(), 2, "what runs needs no gateway");
     world.gateway.again().await;
     world.gateway.until_totals(json!({ "done": 4, "dead": 1 })).await;
     world.each_once(&["a", "slow-1", "slow-2", "slow-3"]).await;
+    assert!(world.begun().is_superset(&begun), "what ran was begun again: {begun:?} {:?}", world.begun());
 
     // The connection is cut in mid-run.
     world.put(&["slow-4"]).await;
     world.until_runs(1).await;
+    let begun = world.begun();
     world.site.says(&world.spec, &format!("kill -9 $(pgrep -u {TIDE} -x sshd)"));
     world.gateway.until_totals(json!({ "done": 5, "dead": 1 })).await;
     world.each_once(&["a", "slow-1", "slow-2", "slow-3", "slow-4"]).await;
+    assert!(world.begun().is_superset(&begun), "what ran was begun again: {begun:?} {:?}", world.begun());
     assert!(world.gateway.log().contains("a machine cannot be reached"), "it was not cut: {}", world.gateway.log());
 
     // Somebody waits for a result.
