@@ -208,9 +208,12 @@ pub enum What {
 mod atlas;
 mod consent;
 pub mod energy;
+pub mod fleet;
 mod fold;
+mod kept;
 mod life;
 pub mod meter;
+pub mod noted;
 mod plan;
 pub mod policy;
 pub mod promise;

@@ -2,21 +2,28 @@
 //! is; a machine that boots is as it will be, with what its DaemonSets will put on it. A machine that is off is
 //! not there, for the scheduler would not count it either: to be asked about, it enters for a moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::solve::compile::Kin;
+use super::solve::sites::Sites;
 use super::state::{State, is_live};
 use super::survey::{Sight, names, sight};
 use super::view::{View, daemon_set_wants};
+use crate::model::fact::{Fact, FactId};
 use crate::model::pod::Pod;
-use crate::scheduling::{Cluster, Misfit};
+use crate::scheduling::{Class, Cluster, Misfit};
 
 /// The state as a cluster.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Atlas {
     cluster: Cluster,
     nodes: BTreeMap<String, usize>,
+    /// Nodes that must be set down anew, whatever they look like.
+    worn: BTreeSet<String>,
+    /// Nodes that are taken as they will be.
+    coming: BTreeSet<String>,
 }
 
 /// A pod that was put on a node of the atlas.
@@ -28,7 +35,7 @@ pub(super) struct Put {
 
 impl Atlas {
     pub(super) fn of(state: &State, view: &View, now: Timestamp) -> Self {
-        let mut atlas = Self { cluster: Cluster::new(state.facts.clone()), nodes: BTreeMap::new() };
+        let mut atlas = Self { cluster: Cluster::new(state.facts.clone()), ..Self::default() };
         for name in names(state) {
             atlas.set(state, view, name, now);
         }
@@ -43,6 +50,80 @@ impl Atlas {
         }
     }
 
+    /// Sets one node down as it is now, unless it is there as it is.
+    pub(super) fn refresh(&mut self, state: &State, view: &View, name: &str, now: Timestamp) {
+        let worn = self.worn.remove(name) || self.coming.contains(name);
+        let there = sight(state, name, now).filter(|sight| sight.standing.is_there());
+        let same = match (&there, self.nodes.get(name)) {
+            (Some(sight), Some(node)) => {
+                !sight.comes && self.cluster.is_like(*node, sight.shape, &sight.transient, sight.cordoned)
+            }
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if worn || !same {
+            self.set(state, view, name, now);
+        }
+    }
+
+    /// A pod has changed.
+    pub(super) fn change(&mut self, before: Option<&Pod>, after: Option<&Pod>) {
+        for (pod, comes) in [(before, false), (after, true)] {
+            let Some(pod) = pod.filter(|pod| is_live(pod)) else { continue };
+            let Some(name) = &pod.node else {
+                self.worn.extend(pod.nominated.clone());
+                continue;
+            };
+            let Some(node) = self.nodes.get(name).copied().filter(|_| !self.coming.contains(name)) else { continue };
+            let class = self.cluster.class(pod);
+            if comes { self.cluster.place(class, node) } else { self.cluster.unplace(class, node) }
+        }
+    }
+
+    /// A fact, no namespace, has changed or is gone.
+    pub(super) fn fact(&mut self, fact: Result<&Fact, &FactId>) {
+        match fact {
+            Ok(fact) => self.cluster.facts_mut().apply(fact.clone()),
+            Err(id) => self.cluster.facts_mut().remove(id),
+        }
+    }
+
+    /// True when it remembers much that is nowhere any more.
+    pub(super) fn is_wasteful(&self) -> bool {
+        self.cluster.is_wasteful()
+    }
+
+    /// The pods on nodes of those classes that matter, by site.
+    pub(super) fn kin(&self, sites: &Sites, matters: impl Fn(&Class) -> bool) -> Vec<Kin> {
+        let mut site_of = Vec::new();
+        let mut kin = Vec::new();
+        for (class, on) in self.cluster.placed().filter(|(class, _)| matters(class)) {
+            if site_of.is_empty() {
+                site_of = self.sites_of(sites);
+            }
+            let at = on.iter().filter_map(|(node, pods)| {
+                Some((site_of.get(*node).copied().flatten()?, u32::try_from(*pods).unwrap_or(u32::MAX)))
+            });
+            kin.push(Kin { class: class.clone(), at: at.collect() });
+        }
+        kin
+    }
+
+    /// By node: its site. Both are in the order of their names.
+    fn sites_of(&self, sites: &Sites) -> Vec<Option<usize>> {
+        let count = self.nodes.values().max().map_or(0, |most| most + 1);
+        let (mut site_of, mut site) = (vec![None; count], 0);
+        for (name, node) in &self.nodes {
+            while site < sites.len() && sites.name(site) < name.as_str() {
+                site += 1;
+            }
+            if site < sites.len() && sites.name(site) == name {
+                site_of[*node] = Some(site);
+            }
+        }
+        site_of
+    }
+
     /// An off machine is taken as booting from now on.
     pub(super) fn wake(&mut self, state: &State, view: &View, name: &str) {
         if let Some(tracked) = state.machines.get(name) {
@@ -55,6 +136,7 @@ impl Atlas {
     pub(super) fn leave(&mut self, name: &str) {
         if let Some(node) = self.nodes.remove(name) {
             self.cluster.remove_node(node);
+            self.coming.remove(name);
         }
     }
 
@@ -63,8 +145,9 @@ impl Atlas {
         self.nodes.insert(name.to_owned(), node);
         let load = view.load(name);
         if sight.comes {
+            self.coming.insert(name.to_owned());
             for (key, sample) in &state.daemon_sets {
-                if !load.daemon_sets.contains(key) && daemon_set_wants(sample, name, sight.shape) {
+                if !load.has(key) && daemon_set_wants(sample, name, sight.shape) {
                     let class = self.cluster.class(sample);
                     self.cluster.place(class, node);
                 }

@@ -44,9 +44,18 @@ pub(super) fn fold(state: &mut State, now: Timestamp, event: Event) {
         Event::NodeGone { name } => {
             state.nodes.remove(&name);
         }
-        Event::FactsListed { facts } => state.facts = facts.into_iter().collect(),
-        Event::FactApplied { fact } => state.facts.apply(fact),
-        Event::FactGone { id } => state.facts.remove(&id),
+        Event::FactsListed { facts } => {
+            state.kept.forget();
+            state.facts = facts.into_iter().collect();
+        }
+        Event::FactApplied { fact } => {
+            state.kept.fact(Ok(&fact));
+            state.facts.apply(fact);
+        }
+        Event::FactGone { id } => {
+            state.kept.fact(Err(&id));
+            state.facts.remove(&id);
+        }
         Event::WatchLost { reason } => {
             state.pods_fresh = false;
             state.nodes_fresh = false;
@@ -61,24 +70,24 @@ pub(super) fn fold(state: &mut State, now: Timestamp, event: Event) {
             known.or_insert(Queue { services: Vec::new(), heard: now, lost: None }).lost = Some(reason);
         }
         Event::PowerSeen { machine, power } => {
-            if let Some(tracked) = state.machines.get_mut(&machine) {
-                seen(tracked, &state.policy, now, power);
+            if let Some(mut tracked) = state.machines.get_mut(&machine) {
+                seen(&mut tracked, &state.policy, now, power);
             }
         }
         Event::PowerRefused { machine, reason } => {
-            if let Some(tracked) = state.machines.get_mut(&machine) {
+            if let Some(mut tracked) = state.machines.get_mut(&machine) {
                 tracked.record.unseen = Some(Unseen::Refused);
                 tracked.trouble = Some(format!("its power cannot be seen until that is mended: {reason}"));
             }
         }
         Event::PowerUnseen { machine, reason } => {
-            if let Some(tracked) = state.machines.get_mut(&machine) {
+            if let Some(mut tracked) = state.machines.get_mut(&machine) {
                 tracked.record.unseen = Some(Unseen::Silent);
                 tracked.trouble = Some(format!("its power cannot be seen: {reason}"));
             }
         }
         Event::OffUnverified { machine, reason } => {
-            if let Some(tracked) = state.machines.get_mut(&machine) {
+            if let Some(mut tracked) = state.machines.get_mut(&machine) {
                 tracked.record.unseen = None;
                 tracked.record.unverified = Some(reason.clone());
                 tracked.trouble = Some(reason);
@@ -89,19 +98,19 @@ pub(super) fn fold(state: &mut State, now: Timestamp, event: Event) {
             }
         }
         Event::Reached { machine, stage } => {
-            if let Some(tracked) = state.machines.get_mut(&machine) {
+            if let Some(mut tracked) = state.machines.get_mut(&machine) {
                 tracked.record.reach(stage, now);
             }
         }
         Event::Drawn { machine, watts } => {
-            if let Some(tracked) = state.machines.get_mut(&machine) {
+            if let Some(mut tracked) = state.machines.get_mut(&machine) {
                 tracked.record.watts = Some((now, watts));
             }
         }
         Event::Done { action, machine, error } => done(state, now, action, &machine, error),
         Event::Asked { machine, request } => {
-            if let Some(tracked) = state.machines.get_mut(&machine) {
-                asked(tracked, request);
+            if let Some(mut tracked) = state.machines.get_mut(&machine) {
+                asked(&mut tracked, request);
             }
         }
     }
@@ -109,7 +118,7 @@ pub(super) fn fold(state: &mut State, now: Timestamp, event: Event) {
 
 /// The daemon started: what is declared is new, the machines' lives go on, and nothing is observed.
 fn started(state: &mut State, now: Timestamp, machines: Vec<Machine>, policy: Policy) {
-    let mut old = std::mem::take(&mut state.machines);
+    let mut old = std::mem::take(&mut *state.machines);
     for mut machine in machines {
         let name = machine.name.clone();
         let mut tracked = if let Some(mut tracked) = old.remove(&name) {
@@ -164,7 +173,11 @@ fn found(state: &mut State) {
 
 fn apply_pod(state: &mut State, pod: Pod) {
     if let Owner::DaemonSet(name) = &pod.owner {
-        state.daemon_sets.insert(format!("{}/{name}", pod.id.namespace), sample(pod.clone()));
+        let (key, sample) = (format!("{}/{name}", pod.id.namespace), sample(pod.clone(), name));
+        if state.daemon_sets.get(&key) != Some(&sample) {
+            state.kept.daemon_set(&key);
+            state.daemon_sets.insert(key, sample);
+        }
     }
     state.pods.insert(pod.id.clone(), pod);
 }
@@ -256,7 +269,8 @@ fn powered_off(tracked: &mut Tracked, now: Timestamp, rest_until: Option<Timesta
 /// An action ended.
 fn done(state: &mut State, now: Timestamp, action: u64, machine: &str, error: Option<String>) {
     let State { machines, policy, nodes, .. } = state;
-    let Some(tracked) = machines.get_mut(machine) else { return };
+    let Some(mut tracked) = machines.get_mut(machine) else { return };
+    let tracked = &mut *tracked;
     // An answer to something older than what is under way, or twice the same: it is not news.
     let Some(flight) = tracked.in_flight.take_if(|flight| flight.id == action) else { return };
     let failed = error.is_some();
@@ -332,7 +346,7 @@ fn done(state: &mut State, now: Timestamp, action: u64, machine: &str, error: Op
         }
         (What::DeleteNode { uid }, false) => {
             if nodes.get(machine).is_some_and(|node| node.uid == uid) {
-                nodes.remove(machine);
+                nodes.remove(&machine.to_owned());
             }
         }
         (What::Cordon | What::Uncordon | What::Drain { .. } | What::DeleteNode { .. }, true) => {}

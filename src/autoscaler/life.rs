@@ -1,6 +1,8 @@
 //! The life of one machine: how time and what is seen move it from phase to phase, and which action its
 //! phase asks for. Whether it is wanted is decided in `scale_up` and `scale_down`.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::policy::Policy;
@@ -28,23 +30,25 @@ struct Sight<'a> {
     promised: bool,
 }
 
-/// Moves every machine on as far as time and what is seen allow.
-pub(super) fn advance(state: &mut State, view: &View, now: Timestamp) {
+/// Moves these machines on as far as time and what is seen allow.
+pub(super) fn advance(state: &mut State, view: &View, names: &BTreeSet<String>, now: Timestamp) {
     let (fresh, nodes_fresh) = (state.fresh(), state.nodes_fresh);
     let State { machines, policy, nodes, facts, .. } = state;
-    for (name, tracked) in machines {
+    for name in names {
         let (node, drivers) = (nodes.get(name), facts.node_drivers.get(name));
         let (load, promised) = (view.load(name), view.promised(name).is_some());
         let sight = Sight { policy, now, fresh, nodes_fresh, node, drivers, load, promised };
-        if tracked.in_flight.as_ref().is_some_and(|flight| now >= after(flight.since, policy.lost_ms)) {
-            tracked.in_flight = None;
-            tracked.trouble = Some("an action had no outcome and was given up".to_owned());
-            tracked.must_observe = tracked.machine.role == Role::Worker;
-        }
-        // Twice: a machine that has just come up is at once idle or busy.
-        move_on(tracked, &sight);
-        move_on(tracked, &sight);
-        remember(tracked, &sight);
+        machines.visit(name, |tracked| {
+            if tracked.in_flight.as_ref().is_some_and(|flight| now >= after(flight.since, policy.lost_ms)) {
+                tracked.in_flight = None;
+                tracked.trouble = Some("an action had no outcome and was given up".to_owned());
+                tracked.must_observe = tracked.machine.role == Role::Worker;
+            }
+            // Twice: a machine that has just come up is at once idle or busy.
+            move_on(tracked, &sight);
+            move_on(tracked, &sight);
+            remember(tracked, &sight);
+        });
     }
 }
 
@@ -320,17 +324,19 @@ fn note_stages(tracked: &mut Tracked, node: &Node, now: Timestamp) {
     }
 }
 
-/// The actions that the machines' phases ask for, one a machine at most.
-pub(super) fn actions(state: &mut State, view: &View, now: Timestamp) -> Vec<Action> {
+/// The actions that these machines' phases ask for, one a machine at most.
+pub(super) fn actions(state: &mut State, view: &View, names: &BTreeSet<String>, now: Timestamp) -> Vec<Action> {
     let (fresh, nodes_fresh) = (state.fresh(), state.nodes_fresh);
     let State { machines, nodes, last_action, .. } = state;
     let mut actions = Vec::new();
-    for (name, tracked) in machines {
+    for name in names {
+        let Some(tracked) = machines.get(name) else { continue };
         let paused = tracked.not_before.is_some_and(|until| now < until);
         if tracked.machine.role == Role::FrontEnd || tracked.in_flight.is_some() || paused {
             continue;
         }
         let Some(what) = wanted(tracked, nodes.get(name), view.load(name), fresh, nodes_fresh) else { continue };
+        let Some(mut tracked) = machines.get_mut(name) else { continue };
         *last_action += 1;
         let id = *last_action;
         let reason = if what == What::Observe { "to see whether it is on".to_owned() } else { tracked.reason.clone() };

@@ -106,11 +106,17 @@ pub(super) fn turn<'a>(state: &mut State, view: &View, names: impl IntoIterator<
         let used = load.rest.cpu_milli.saturating_add(load.daemons.cpu_milli);
         let draw = draw(&state.policy, tracked, used, now);
         if tracked.record.meter.is_due(now, draw)
-            && let Some(tracked) = state.machines.get_mut(name)
+            && let Some(mut tracked) = state.machines.get_mut(name)
         {
             tracked.record.meter.turn(now, draw);
         }
     }
+}
+
+/// When time alone turns a machine's meter: nobody need be woken for it.
+pub(super) fn times(tracked: &Tracked) -> impl Iterator<Item = Timestamp> {
+    let round = tracked.record.meter.since.map(|since| after(since, ROUND_MS));
+    round.into_iter().chain(tracked.record.watts.map(|(at, _)| after(at, HOLDS_MS)))
 }
 
 /// Stops all meters at the last moment that anything was known of: the daemon did not run since then.

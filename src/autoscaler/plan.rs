@@ -2,10 +2,10 @@
 //! makes it, the scheduler's own filters agree to it place by place, and what they refuse is planned anew.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::atlas::Atlas;
 use super::consent;
 use super::energy;
 use super::promise;
@@ -67,20 +67,21 @@ pub(super) fn decide(state: &State, view: &View, now: Timestamp) -> Decision {
         })
         .chain(has_place)
         .collect();
-    let bound = survey::bound(state, &sites, &waiting);
+    let mut survey = survey::with_atlas(state, view, now);
+    let atlas = survey.atlas();
+    let bound = survey::bound(state, &sites, atlas, &waiting);
     let mut question = Question { waiting, bound, most: most(state, now), offers: Vec::new() };
-    let mut atlas = Atlas::of(state, view, now);
     let mut plan = Plan { sites, woken: Vec::new() };
     for _ in 0..ROUNDS {
         let found = plan.make(state, &mut question);
-        let refused = consent::refusals(&mut atlas, (state, view, now), &question, &plan.sites, &found);
+        let refused = consent::refusals(atlas, (state, view, now), &question, &plan.sites, &found);
         if refused.is_empty() {
             return words(&question, &plan.sites, &consent::without(found, &question, &refused));
         }
         plan.keep(&mut question, &found, &refused);
     }
     let found = plan.make(state, &mut question);
-    let refused = consent::refusals(&mut atlas, (state, view, now), &question, &plan.sites, &found);
+    let refused = consent::refusals(atlas, (state, view, now), &question, &plan.sites, &found);
     words(&question, &plan.sites, &consent::without(found, &question, &refused))
 }
 
@@ -90,7 +91,7 @@ const ROUNDS: usize = 4;
 /// A plan in the making: what the scheduler would agree to is kept from round to round.
 struct Plan {
     /// All sites; machines that the plan wakes are taken as coming.
-    sites: Sites,
+    sites: Arc<Sites>,
     /// Those machines, by their sites.
     woken: Vec<usize>,
 }
@@ -135,7 +136,7 @@ impl Plan {
                 if let Some(offer) = question.offers.iter().find(|offer| offer.site == site) {
                     question.most.take(offer);
                 }
-                self.sites.stand(site, Standing::Coming);
+                Arc::make_mut(&mut self.sites).stand(site, Standing::Coming);
                 self.woken.push(site);
             }
         }
@@ -202,7 +203,7 @@ fn words(question: &Question<'_>, sites: &Sites, found: &Found) -> Decision {
 }
 
 fn offers<'a>(state: &'a State, sites: &Sites, shaky: bool) -> Vec<Offer<'a>> {
-    let mine = state.machines.values().filter(|tracked| is_candidate(tracked) && (shaky || tracked.failures == 0));
+    let mine = state.machines.off().filter(|tracked| is_candidate(tracked) && (shaky || tracked.failures == 0));
     let offer = |tracked: &'a Tracked| {
         let price = energy::price(&state.policy, tracked);
         Some(Offer {
@@ -233,15 +234,16 @@ fn draws_power(tracked: &Tracked) -> bool {
 /// What may be powered on at most.
 pub(super) fn most(state: &State, now: Timestamp) -> Most<'_> {
     let policy = &state.policy;
-    let workers = || state.machines.values().filter(|tracked| tracked.machine.role == Role::Worker);
-    let booting = workers().filter(|tracked| boots(tracked, now)).count();
+    let worker = |tracked: &&Tracked| tracked.machine.role == Role::Worker;
+    let booting = state.machines.moving().filter(worker).filter(|tracked| boots(tracked, now)).count();
     let at_once = policy.max_booting.map(|most| (most as usize).saturating_sub(booting));
     let lately = state.recent_boots.iter().filter(|at| now < after(**at, MINUTE_MS)).count();
     let a_minute = policy.max_boots_per_minute.map(|most| (most as usize).saturating_sub(lately));
     let mut pools = BTreeMap::new();
     for (pool, bounds) in &policy.pools {
         if let Some(max) = bounds.max {
-            let on = workers().filter(|tracked| tracked.machine.pool == *pool && draws_power(tracked)).count();
+            let mine = state.machines.moving().filter(worker).filter(|tracked| tracked.machine.pool == *pool);
+            let on = state.machines.ready(pool) + mine.filter(|tracked| draws_power(tracked)).count();
             pools.insert(pool.as_str(), (max as usize).saturating_sub(on));
         }
     }

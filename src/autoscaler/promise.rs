@@ -176,7 +176,7 @@ pub(super) fn settle(state: &State, view: &View, now: Timestamp) -> Settled {
     coming.extend(future(&|tracked| boots(tracked, now)));
     coming.extend(future(&|tracked| tracked.phase == Phase::Uncordoning));
     let mut there = sort(state.demand().collect(), |pod: &&Pod| pod);
-    there.extend(state.pods.values().filter(|pod| !pod.unschedulable && is_young(pod, now)));
+    there.extend(state.pods.picked().filter(|pod| !pod.unschedulable && is_young(pod, now)));
     let rest = place(state, now, there, &mut ready, |_, _| {});
     place(state, now, rest, &mut coming, |_, _| {});
     // What is busy stays on anyway; of the rest the dearest go off first.

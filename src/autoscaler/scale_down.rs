@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::energy::price;
-use super::scale_up::counts;
+use super::scale_up::serving;
 use super::state::{Phase, State, Tracked, Wish, after};
 use super::survey::Judge;
 use super::view::View;
@@ -37,12 +37,13 @@ pub(super) fn decide(state: &mut State, view: &View, now: Timestamp) {
     }
     let mut going: Vec<(bool, u64, Timestamp, String)> = Vec::new();
     let judge = Judge::new(state, view, now);
-    for (name, tracked) in &state.machines {
+    let wished = state.machines.wished().filter(|tracked| matches!(tracked.phase, Phase::On { idle_since: None, .. }));
+    for tracked in state.machines.idle().chain(wished) {
         if let Phase::On { idle_since, .. } = tracked.phase
             && stays(state, &judge, tracked, now).is_none()
         {
             let dear = u64::MAX - price(&state.policy, tracked).cost;
-            going.push((tracked.wish.is_none(), dear, idle_since.unwrap_or(now), name.clone()));
+            going.push((tracked.wish.is_none(), dear, idle_since.unwrap_or(now), tracked.machine.name.clone()));
         }
     }
     // What a person asked first, then the dearest, then the longest idle.
@@ -50,7 +51,7 @@ pub(super) fn decide(state: &mut State, view: &View, now: Timestamp) {
     for (_, _, _, name) in going {
         // Asked again: the one before may have been the last that the pool could spare.
         let spare = state.machines.get(&name).is_some_and(|tracked| spares(state, tracked, now));
-        if let (true, Some(tracked)) = (spare, state.machines.get_mut(&name)) {
+        if let (true, Some(mut tracked)) = (spare, state.machines.get_mut(&name)) {
             let reason = if tracked.wish == Some(Wish::Off) {
                 "a person asked for it to be off".to_owned()
             } else {
@@ -99,7 +100,7 @@ pub(super) fn paid(state: &State, tracked: &Tracked, now: Timestamp) -> Option<T
 /// True when its pool can do without it.
 fn spares(state: &State, tracked: &Tracked, now: Timestamp) -> bool {
     let pool = &tracked.machine.pool;
-    let up = state.machines.values().filter(|other| other.machine.pool == *pool && counts(other, now)).count();
+    let up = serving(state, pool, now);
     // A machine that is disabled is no longer its pool's to count on.
     tracked.disabled || up > state.minimum(pool) as usize
 }

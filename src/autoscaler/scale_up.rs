@@ -64,23 +64,26 @@ pub(super) fn minimums(policy: &Policy, now: Timestamp, until: &mut Option<Times
 /// True while the power of some machine has yet to be seen for the first time: it may well be on, and what
 /// is wanted may be there already. A provider that does not answer holds nothing up for long.
 fn finding_out(state: &State, now: Timestamp) -> bool {
-    state
-        .machines
-        .values()
-        .any(|tracked| tracked.phase == Phase::Unknown && now < after(tracked.since, state.policy.observe_ms))
+    let unseen = |tracked: &Tracked| tracked.phase == Phase::Unknown;
+    state.machines.moving().any(|tracked| unseen(tracked) && now < after(tracked.since, state.policy.observe_ms))
 }
 
 fn grant_wishes(state: &mut State, now: Timestamp) {
+    let can = |tracked: &&Tracked| {
+        tracked.machine.role == Role::Worker
+            && matches!(tracked.phase, Phase::Off | Phase::Failed { .. })
+            && tracked.in_flight.is_none()
+            && !tracked.must_observe
+    };
+    let names: Vec<String> = state.machines.wished().filter(can).map(|tracked| tracked.machine.name.clone()).collect();
     let State { machines, policy, .. } = state;
-    for tracked in machines.values_mut().filter(|tracked| tracked.machine.role == Role::Worker) {
-        let off = matches!(tracked.phase, Phase::Off | Phase::Failed { .. });
-        if off && tracked.in_flight.is_none() && !tracked.must_observe {
-            match tracked.wish {
-                Some(Wish::On) => power_on(tracked, policy, now, "a person asked for it".to_owned()),
-                // It is what was asked for.
-                Some(Wish::Off) => tracked.wish = None,
-                None => {}
-            }
+    for name in names {
+        let Some(mut tracked) = machines.get_mut(&name) else { continue };
+        match tracked.wish {
+            Some(Wish::On) => power_on(&mut tracked, policy, now, "a person asked for it".to_owned()),
+            // It is what was asked for.
+            Some(Wish::Off) => tracked.wish = None,
+            None => {}
         }
     }
 }
@@ -149,7 +152,8 @@ pub(super) fn forget_young_doubts(state: &mut State, now: Timestamp) {
 
 /// The sites whose refusal of this pod is believed.
 pub(super) fn doubted_at(state: &State, pod: &PodId, sites: &Sites, now: Timestamp) -> Vec<usize> {
-    let closed = state.machines.keys().filter(|name| standin::refuses(state, pod, name));
+    let stand_ins = state.machines.stand_ins().map(|tracked| &tracked.machine.name);
+    let closed = stand_ins.filter(|name| standin::refuses(state, pod, name));
     let nodes = state.doubts.get(pod).into_iter().flatten();
     let believed = nodes.filter(|(_, since)| is_ripe(&state.policy, **since, now)).map(|(node, _)| node);
     closed.chain(believed).filter_map(|node| sites.find(node)).collect()
@@ -207,20 +211,21 @@ fn turn_back(state: &mut State, view: &View, now: Timestamp) {
     let mut kept: Vec<(String, PodId)> = Vec::new();
     {
         let judge = Judge::new(state, view, now);
-        for (name, _) in state.machines.iter().filter(|(_, tracked)| can_turn_back(tracked)) {
+        for tracked in state.machines.moving().filter(|tracked| can_turn_back(tracked)) {
+            let name = &tracked.machine.name;
             if let Some(pod) = judge.wanted(name).filter(|pod| is_demand(pod)) {
                 kept.push((name.clone(), pod.id.clone()));
             }
         }
     }
     for (name, pod) in kept {
-        if let Some(tracked) = state.machines.get_mut(&name) {
-            abort(tracked, now, &format!("pod {pod} waits and fits it"));
+        if let Some(mut tracked) = state.machines.get_mut(&name) {
+            abort(&mut tracked, now, &format!("pod {pod} waits and fits it"));
         }
     }
     for (name, reason) in promise::turn_back(state, view, now) {
-        if let Some(tracked) = state.machines.get_mut(&name) {
-            abort(tracked, now, &reason);
+        if let Some(mut tracked) = state.machines.get_mut(&name) {
+            abort(&mut tracked, now, &reason);
         }
     }
 }
@@ -239,8 +244,8 @@ fn meet_demand(state: &mut State, view: &View, now: Timestamp) {
     state.meant = decision.meant;
     let State { machines, policy, recent_boots, .. } = state;
     for (name, reason) in decision.wake {
-        if let Some(tracked) = machines.get_mut(&name) {
-            power_on(tracked, policy, now, reason);
+        if let Some(mut tracked) = machines.get_mut(&name) {
+            power_on(&mut tracked, policy, now, reason);
             recent_boots.push(now);
         }
     }
@@ -264,15 +269,24 @@ pub(super) fn counts(tracked: &Tracked, now: Timestamp) -> bool {
     serves && tracked.machine.role == Role::Worker
 }
 
+/// How many machines of a pool are on and Ready, or soon will be.
+pub(super) fn serving(state: &State, pool: &str, now: Timestamp) -> usize {
+    let coming = |tracked: &&Tracked| tracked.machine.pool == pool && counts(tracked, now);
+    state.machines.ready(pool) + state.machines.moving().filter(coming).count()
+}
+
 fn hold_minimums(state: &mut State, now: Timestamp) {
     let minimums = state.minimums.clone();
     for (pool, minimum) in minimums {
         let mine = |tracked: &Tracked| tracked.machine.pool == pool;
-        let up = state.machines.values().filter(|tracked| mine(tracked) && counts(tracked, now)).count();
-        let mut missing = (minimum as usize).saturating_sub(up);
-        for tracked in state.machines.values_mut().filter(|tracked| mine(tracked) && can_turn_back(tracked)) {
-            if missing > 0 {
-                abort(tracked, now, &format!("pool {pool} keeps {minimum} on"));
+        let mut missing = (minimum as usize).saturating_sub(serving(state, &pool, now));
+        if missing == 0 {
+            continue;
+        }
+        let backs = state.machines.moving().filter(|tracked| mine(tracked) && can_turn_back(tracked)).take(missing);
+        for name in backs.map(|tracked| tracked.machine.name.clone()).collect::<Vec<_>>() {
+            if let Some(mut tracked) = state.machines.get_mut(&name) {
+                abort(&mut tracked, now, &format!("pool {pool} keeps {minimum} on"));
                 missing -= 1;
             }
         }
@@ -281,10 +295,11 @@ fn hold_minimums(state: &mut State, now: Timestamp) {
         let (mut draws, mut racks) = (most.draws, most.racks);
         let mut off: Vec<(u32, u64, u32, String)> = state
             .machines
-            .iter()
-            .filter(|(_, tracked)| mine(tracked) && is_candidate(tracked))
-            .map(|(name, tracked)| {
-                (tracked.failures, energy::price(&state.policy, tracked).cost, tracked.wear, name.clone())
+            .off()
+            .filter(|tracked| mine(tracked) && is_candidate(tracked))
+            .map(|tracked| {
+                let (cost, name) = (energy::price(&state.policy, tracked).cost, tracked.machine.name.clone());
+                (tracked.failures, cost, tracked.wear, name)
             })
             .collect();
         off.sort();
@@ -303,8 +318,8 @@ fn hold_minimums(state: &mut State, now: Timestamp) {
         }
         let State { machines, policy, recent_boots, .. } = &mut *state;
         for name in chosen {
-            if let Some(tracked) = machines.get_mut(&name) {
-                power_on(tracked, policy, now, format!("pool {pool} keeps {minimum} on"));
+            if let Some(mut tracked) = machines.get_mut(&name) {
+                power_on(&mut tracked, policy, now, format!("pool {pool} keeps {minimum} on"));
                 recent_boots.push(now);
             }
         }

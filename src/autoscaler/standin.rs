@@ -31,10 +31,14 @@ pub(super) fn refuses(state: &State, pod: &PodId, name: &str) -> bool {
 
 /// What ran on a machine that has been proven off since runs no more, and it can say so no more.
 pub(super) fn forget(state: &mut State) {
-    let State { machines, pods, .. } = state;
     let off = |name: &str| {
-        let phase = machines.get(name).map(|tracked| &tracked.phase);
+        let phase = state.machines.get(name).map(|tracked| &tracked.phase);
         matches!(phase, None | Some(Phase::Off | Phase::Failed { .. } | Phase::DeletingNode { .. }))
     };
-    pods.retain(|id, pod| !is_run(id) || !pod.node.as_deref().is_some_and(off));
+    let first = PodId { namespace: NAMESPACE.to_owned(), name: String::new() };
+    let runs = state.pods.range(first..).take_while(|(id, _)| is_run(id));
+    let over = runs.filter(|(_, pod)| pod.node.as_deref().is_some_and(off));
+    for id in over.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+        state.pods.remove(&id);
+    }
 }

@@ -7,6 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::What;
+use super::fleet::Fleet;
+use super::kept::Kept;
+use super::noted::{Noted, Pick};
 use super::policy::Policy;
 use super::promise::Queue;
 use super::record::{Record, Rung};
@@ -21,14 +24,14 @@ pub struct State {
     /// How to behave.
     pub policy: Policy,
     /// The machines there are, by name.
-    pub machines: BTreeMap<String, Tracked>,
+    pub machines: Fleet,
     /// The queues as last heard of.
     #[serde(default)]
     pub queues: BTreeMap<String, Queue>,
     /// The pods as last seen.
-    pub pods: BTreeMap<PodId, Pod>,
+    pub pods: Noted<PodId, Pod>,
     /// The nodes as last seen.
-    pub nodes: BTreeMap<String, Node>,
+    pub nodes: Noted<String, Node>,
     /// What scheduling asks for besides them, as last seen.
     #[serde(default)]
     pub facts: Facts,
@@ -60,6 +63,9 @@ pub struct State {
     pub last_action: u64,
     /// The time of the last step.
     pub now: Timestamp,
+    /// What is kept from one step to the next, and follows from all this.
+    #[serde(skip)]
+    pub(super) kept: Kept,
 }
 
 /// New demand that is gathering.
@@ -298,12 +304,25 @@ impl State {
 
     /// The pods that wait for a place: the scheduler found none, and nothing else holds them back.
     pub fn demand(&self) -> impl Iterator<Item = &Pod> {
-        self.pods.values().filter(|pod| is_demand(pod))
+        self.pods.picked().filter(|pod| is_demand(pod))
     }
 
     /// The pool's minimum now.
     pub(super) fn minimum(&self, pool: &str) -> u32 {
         self.minimums.get(pool).copied().unwrap_or_default()
+    }
+}
+
+/// A pod that has no node yet is picked out: it may wait for one.
+impl Pick for Pod {
+    fn is_picked(&self) -> bool {
+        self.node.is_none() && is_live(self)
+    }
+}
+
+impl Pick for Node {
+    fn is_picked(&self) -> bool {
+        false
     }
 }
 

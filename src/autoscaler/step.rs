@@ -4,11 +4,14 @@
 use jiff::Timestamp;
 
 use super::fold::fold;
+use super::kept::Moved;
 use super::record::Cycle;
 use super::scale_down::{YOUNG_MS, is_young};
 use super::state::{Phase, State, Tracked, after};
+use super::survey::Survey;
 use super::view::{View, daemon_set_wants};
 use super::{Action, Event, life, meter, scale_down, scale_up, standin};
+use crate::model::pod::Pod;
 
 /// Folds one event into the state and answers with the actions to take. Pure: the same state, time and
 /// event always give the same state and actions.
@@ -19,33 +22,45 @@ pub fn step(state: &mut State, now: Timestamp, event: Event) -> Vec<Action> {
     }
     fold(state, now, event);
     standin::forget(state);
-    let view = View::with_promises(state);
-    life::advance(state, &view, now);
+    let mut kept = std::mem::take(&mut state.kept);
+    let (view, mut moved) = kept.open(state, now);
+    life::advance(state, &view, &moved.names, now);
     scale_up::decide(state, &view, now);
     scale_down::decide(state, &view, now);
-    forget_daemon_sets(state, &view, now);
-    let names: Vec<String> = state.machines.keys().cloned().collect();
-    meter::turn(state, &view, &names, now);
-    life::actions(state, &view, now)
+    moved.follow(state);
+    forget_daemon_sets(state, &view, &moved, now);
+    meter::turn(state, &view, &moved.names, now);
+    let actions = life::actions(state, &view, &moved.names, now);
+    kept.close(state, view, moved, now);
+    state.kept = kept;
+    actions
 }
 
 /// A DaemonSet that has put no pod on a machine that has long been Ready is gone, or does not want it.
-fn forget_daemon_sets(state: &mut State, view: &View, now: Timestamp) {
+fn forget_daemon_sets(state: &mut State, view: &View, moved: &Moved, now: Timestamp) {
     if !state.fresh() {
         return;
     }
     let State { machines, daemon_sets, policy, .. } = state;
-    let settled = |tracked: &&Tracked| {
+    let machines = &*machines;
+    let lacks = |key: &String, sample: &Pod, tracked: &Tracked| {
+        let name = &tracked.machine.name;
         matches!(tracked.phase, Phase::On { unready_since: None, .. })
             && now >= after(tracked.since, policy.boot_timeout_ms)
+            && !view.load(name).has(key)
+            && daemon_set_wants(sample, name, &tracked.machine.shape)
     };
+    let before = daemon_sets.len();
     daemon_sets.retain(|key, sample| {
-        !machines.iter().any(|(name, tracked)| {
-            settled(&tracked)
-                && !view.load(name).daemon_sets.contains(key)
-                && daemon_set_wants(sample, name, &tracked.machine.shape)
-        })
+        let anew = moved.all || moved.daemon_sets.contains(key);
+        let all = anew.then(|| machines.values()).into_iter().flatten();
+        let some = (!anew).then_some(&moved.names).into_iter().flatten();
+        !some.filter_map(|name| machines.get(name)).chain(all).any(|tracked| lacks(key, sample, tracked))
     });
+    if daemon_sets.len() < before {
+        // What is to come to every machine is another than before.
+        *view.survey() = Survey::default();
+    }
 }
 
 /// When `step` must next be given a `Tick`, if nothing happens before; always later than the last step.
@@ -61,15 +76,20 @@ pub fn next_wakeup(state: &State) -> Option<Timestamp> {
         times.push(after(*since, policy.doubt_ms));
         times.push(after(*since, policy.doubt_ms.saturating_mul(scale_up::BELIEVED)));
     }
-    times.extend(state.pods.values().filter(|pod| is_young(pod, state.now)).map(|pod| after(pod.created, YOUNG_MS)));
-    for tracked in state.machines.values() {
-        machine_times(state, tracked, &mut times);
+    times.extend(state.pods.picked().filter(|pod| is_young(pod, state.now)).map(|pod| after(pod.created, YOUNG_MS)));
+    if let Some(first) = state.kept.first_timer(state) {
+        times.extend(first);
+    } else {
+        for tracked in state.machines.values() {
+            machine_times(state, tracked, &mut times);
+        }
     }
     // What lay in the past was considered by the last step: only news can change that.
     times.into_iter().filter(|time| *time > state.now).min()
 }
 
-fn machine_times(state: &State, tracked: &Tracked, times: &mut Vec<Timestamp>) {
+/// When a machine next asks to be looked at.
+pub(super) fn machine_times(state: &State, tracked: &Tracked, times: &mut Vec<Timestamp>) {
     let policy = &state.policy;
     let since = tracked.since;
     times.extend(tracked.not_before);
@@ -86,6 +106,8 @@ fn machine_times(state: &State, tracked: &Tracked, times: &mut Vec<Timestamp>) {
         }
         Phase::On { idle_since, unready_since } => {
             times.push(after(since, policy.settle_ms));
+            // What should be on it by then is there, or will not be.
+            times.push(after(since, policy.boot_timeout_ms));
             if let Some(idle) = idle_since {
                 let idle = after(*idle, policy.idle_timeout_ms);
                 times.push(idle);

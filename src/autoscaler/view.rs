@@ -1,12 +1,18 @@
-//! The view: what each node carries, counted once a step, and the places that pods may be judged against.
+//! The view: what each node carries, counted as pods come and go, and the places that pods may be judged against.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
 
 use super::promise::settle;
 use super::state::{State, Tracked, is_live, is_work};
+use super::survey::Survey;
+use crate::model::fact::{Fact, FactId};
 use crate::model::machine::{RUNTIME, UDOCKER};
 use crate::model::node::Shape;
-use crate::model::pod::{HostPort, Owner, Pod, PodId};
+use crate::model::pod::{HostPort, Owner, Phase, Pod, PodId};
 use crate::model::resources::Resources;
 use crate::scheduling::{Place, first_failing_static};
 
@@ -19,14 +25,62 @@ pub(super) struct Load {
     pub(super) rest: Resources,
     /// Host ports held.
     pub(super) ports: Vec<HostPort>,
-    /// Pods that hold the machine on.
+    /// Pods that hold the machine on, in order.
     pub(super) work: Vec<PodId>,
     /// Those of them that are not being deleted.
     pub(super) staying: usize,
-    /// DaemonSets that have a pod here, by namespace and name.
-    pub(super) daemon_sets: BTreeSet<String>,
+    /// DaemonSets that have a pod here, by namespace and name, and how many.
+    daemon_sets: BTreeMap<String, usize>,
     /// All pods that use its resources.
-    pub(super) pods: Vec<PodId>,
+    pub(super) pods: BTreeSet<PodId>,
+}
+
+impl Load {
+    /// True when the DaemonSet has a pod here.
+    pub(super) fn has(&self, daemon_set: &str) -> bool {
+        self.daemon_sets.contains_key(daemon_set)
+    }
+
+    fn add(&mut self, pod: &Pod) {
+        if let Owner::DaemonSet(name) = &pod.owner {
+            self.daemons.add(&pod.requests);
+            *self.daemon_sets.entry(format!("{}/{name}", pod.id.namespace)).or_default() += 1;
+        } else {
+            self.rest.add(&pod.requests);
+        }
+        self.ports.extend(pod.host_ports.iter().cloned());
+        self.pods.insert(pod.id.clone());
+        if is_work(pod) {
+            let at = self.work.binary_search(&pod.id).unwrap_or_else(|at| at);
+            self.work.insert(at, pod.id.clone());
+            self.staying += usize::from(!pod.deleting);
+        }
+    }
+
+    fn remove(&mut self, pod: &Pod) {
+        if let Owner::DaemonSet(name) = &pod.owner {
+            self.daemons.subtract(&pod.requests);
+            let key = format!("{}/{name}", pod.id.namespace);
+            if let Some(count) = self.daemon_sets.get_mut(&key) {
+                *count -= 1;
+                if *count == 0 {
+                    self.daemon_sets.remove(&key);
+                }
+            }
+        } else {
+            self.rest.subtract(&pod.requests);
+        }
+        for port in &pod.host_ports {
+            if let Some(at) = self.ports.iter().position(|held| held == port) {
+                self.ports.remove(at);
+            }
+        }
+        self.pods.remove(&pod.id);
+        if let Ok(at) = self.work.binary_search(&pod.id) {
+            self.work.remove(at);
+            self.staying -= usize::from(!pod.deleting);
+        }
+    }
 }
 
 /// What all nodes carry.
@@ -35,43 +89,117 @@ pub(super) struct View {
     loads: BTreeMap<String, Load>,
     empty: Load,
     /// By node: pods that the scheduler makes room for there.
-    nominated: BTreeMap<String, Vec<PodId>>,
+    nominated: BTreeMap<String, BTreeSet<PodId>>,
     /// Why machines are kept for what queues promise, by name.
     promised: BTreeMap<String, String>,
+    survey: Mutex<Survey>,
+}
+
+/// A view that is only looked at.
+pub(super) enum Lent<'a> {
+    /// The one that is kept.
+    Kept(&'a View),
+    /// One that was made for it.
+    Made(Box<View>),
+}
+
+impl Deref for Lent<'_> {
+    type Target = View;
+
+    fn deref(&self) -> &View {
+        match self {
+            Self::Kept(view) => view,
+            Self::Made(view) => view,
+        }
+    }
+}
+
+/// The node that a pod uses, or has room made for it on.
+fn whereabouts(pod: &Pod) -> Option<(&String, bool)> {
+    if !is_live(pod) {
+        return None;
+    }
+    pod.node.as_ref().map(|node| (node, true)).or_else(|| pod.nominated.as_ref().map(|node| (node, false)))
 }
 
 impl View {
     pub(super) fn of(state: &State) -> Self {
         let mut view = Self::default();
-        for pod in state.pods.values().filter(|pod| is_live(pod)) {
-            let Some(node) = &pod.node else {
-                if let Some(node) = &pod.nominated {
-                    view.nominated.entry(node.clone()).or_default().push(pod.id.clone());
-                }
-                continue;
-            };
-            let load = view.loads.entry(node.clone()).or_default();
-            load.pods.push(pod.id.clone());
-            if let Owner::DaemonSet(name) = &pod.owner {
-                load.daemons.add(&pod.requests);
-                load.daemon_sets.insert(format!("{}/{name}", pod.id.namespace));
-            } else {
-                load.rest.add(&pod.requests);
-            }
-            load.ports.extend(pod.host_ports.iter().cloned());
-            if is_work(pod) {
-                load.work.push(pod.id.clone());
-                load.staying += usize::from(!pod.deleting);
-            }
+        for pod in state.pods.values() {
+            view.add(pod);
         }
         view
     }
 
-    /// The same, with the places that promised pods will need.
-    pub(super) fn with_promises(state: &State) -> Self {
+    fn add(&mut self, pod: &Pod) {
+        match whereabouts(pod) {
+            Some((node, true)) => match self.loads.get_mut(node) {
+                Some(load) => load.add(pod),
+                None => self.loads.entry(node.clone()).or_default().add(pod),
+            },
+            Some((node, false)) => drop(self.nominated.entry(node.clone()).or_default().insert(pod.id.clone())),
+            None => {}
+        }
+    }
+
+    fn remove(&mut self, pod: &Pod) {
+        match whereabouts(pod) {
+            Some((node, true)) => {
+                if let Some(load) = self.loads.get_mut(node) {
+                    load.remove(pod);
+                    if load.pods.is_empty() {
+                        self.loads.remove(node);
+                    }
+                }
+            }
+            Some((node, false)) => {
+                if let Some(pods) = self.nominated.get_mut(node) {
+                    pods.remove(&pod.id);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Takes in pods that have changed, with what they were before. Answers with the nodes that this is about.
+    pub(super) fn take_in(&mut self, state: &State, news: BTreeMap<PodId, Option<Pod>>) -> BTreeSet<String> {
+        let mut nodes = BTreeSet::new();
+        for (id, before) in news {
+            let after = state.pods.get(&id);
+            for pod in [before.as_ref(), after].into_iter().flatten() {
+                nodes.extend(whereabouts(pod).map(|(node, _)| node.clone()));
+            }
+            if let Some(pod) = &before {
+                self.remove(pod);
+            }
+            if let Some(pod) = after {
+                self.add(pod);
+            }
+            self.survey().change(before.as_ref(), after);
+        }
+        nodes
+    }
+
+    /// The same, with the places that promised pods will need; the one that is kept, if it is of this very state.
+    pub(super) fn with_promises(state: &State) -> Lent<'_> {
+        if let Some(view) = state.kept.view(state) {
+            return Lent::Kept(view);
+        }
         let mut view = Self::of(state);
-        view.promised = settle(state, &view, state.now).kept;
-        view
+        view.promise(state, state.now);
+        Lent::Made(Box::new(view))
+    }
+
+    /// Works out where promised pods will go. Answers with the machines that were kept for some before.
+    pub(super) fn promise(&mut self, state: &State, now: Timestamp) -> BTreeSet<String> {
+        let before = self.promised_names();
+        self.promised = settle(state, self, now).kept;
+        before
+    }
+
+    /// The machines that are kept for what queues promise.
+    pub(super) fn promised_names(&self) -> BTreeSet<String> {
+        self.promised.keys().cloned().collect()
     }
 
     /// Why a machine is kept for a queue, when it is.
@@ -87,6 +215,25 @@ impl View {
     /// The pods that the scheduler makes room for on a node.
     pub(super) fn nominated(&self, node: &str) -> impl Iterator<Item = &PodId> {
         self.nominated.get(node).into_iter().flatten()
+    }
+
+    /// The survey that goes with it.
+    pub(super) fn survey(&self) -> MutexGuard<'_, Survey> {
+        self.survey.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something has happened to these nodes; or, all that is to come to machines is another than before.
+    pub(super) fn disturb(&mut self, names: &BTreeSet<String>, all: bool) {
+        let survey = self.survey.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if all {
+            *survey = Survey::default();
+        }
+        survey.disturb(names);
+    }
+
+    /// A fact has changed, or is gone.
+    pub(super) fn fact(&mut self, fact: Result<&Fact, &FactId>) {
+        self.survey.get_mut().unwrap_or_else(PoisonError::into_inner).fact(fact);
     }
 
     /// A node that is there, as a place.
@@ -113,10 +260,17 @@ impl View {
     }
 }
 
-/// A DaemonSet's pod as a sample of what it puts on other nodes: without the node that it is bound to, and
-/// without the field in its affinity that names that node, which the DaemonSet's controller wrote.
-pub(super) fn sample(mut pod: Pod) -> Pod {
+/// A DaemonSet's pod as a sample of what it puts on other nodes: without what is this pod's alone, the node that it is
+/// bound to, and the field in its affinity that names that node, which the DaemonSet's controller wrote.
+pub(super) fn sample(mut pod: Pod, name: &str) -> Pod {
     pod.node = None;
+    pod.id.name = name.to_owned();
+    pod.uid = String::new();
+    pod.created = Timestamp::UNIX_EPOCH;
+    pod.phase = Phase::Pending;
+    pod.unschedulable = false;
+    pod.deleting = false;
+    pod.nominated = None;
     if let Some(terms) = &mut pod.affinity {
         for term in terms.iter_mut() {
             term.fields.clear();

@@ -1,6 +1,9 @@
 //! A class: pods that are equal to the scheduler. What is found out for one of them holds for all.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
+
+use foldhash::fast::FixedState;
 
 use crate::model::pod::{ClaimUse, Disk, HostPort, Pod, PodTerm, Spread, Term, Toleration};
 use crate::model::resources::Resources;
@@ -61,6 +64,36 @@ impl Class {
             owner: own_claims.then(|| pod.uid.clone()),
             disks: pod.disks.clone(),
         }
+    }
+
+    /// A number that is the same for pods of one class, and hardly ever for two of different ones.
+    pub(super) fn key(pod: &Pod, named: bool) -> u64 {
+        let mut hasher = FixedState::default().build_hasher();
+        (&pod.id.namespace, &pod.labels, pod.deleting, pod.node.as_ref().filter(|_| named)).hash(&mut hasher);
+        (&pod.requests, &pod.node_selector, &pod.affinity, &pod.tolerations).hash(&mut hasher);
+        (&pod.host_ports, &pod.spread, &pod.pod_affinity, &pod.pod_anti_affinity).hash(&mut hasher);
+        (&pod.claims, &pod.disks).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// True when the pod is of this class.
+    pub(super) fn is_of(&self, pod: &Pod, named: bool) -> bool {
+        let own_claims = pod.claims.iter().any(|claim| claim.ephemeral);
+        self.namespace == pod.id.namespace
+            && self.labels == pod.labels
+            && self.leaving == pod.deleting
+            && self.node.as_ref() == pod.node.as_ref().filter(|_| named)
+            && self.requests == pod.requests
+            && self.node_selector == pod.node_selector
+            && self.affinity == pod.affinity
+            && self.tolerations == pod.tolerations
+            && self.host_ports == pod.host_ports
+            && self.spread == pod.spread
+            && self.pod_affinity == pod.pod_affinity
+            && self.pod_anti_affinity == pod.pod_anti_affinity
+            && self.claims == pod.claims
+            && self.owner.as_ref() == own_claims.then_some(&pod.uid)
+            && self.disks == pod.disks
     }
 
     /// The class of a pod that names its node, to be asked whether it may go there.

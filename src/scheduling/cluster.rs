@@ -3,8 +3,9 @@
 //! that it matters to.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
+
+use foldhash::fast::FixedState;
 
 use super::class::Class;
 use super::counter::{Accepted, Among, Count, Counter, Who};
@@ -17,7 +18,10 @@ use crate::model::pod::{Pod, Spread};
 use crate::model::resources::Resources;
 
 /// Looked up and never walked through, and the same in every run.
-type Lookup<K> = HashMap<K, usize, BuildHasherDefault<DefaultHasher>>;
+type Lookup<K> = HashMap<K, usize, FixedState>;
+
+/// Classes of pods that are gone may be remembered up to so many.
+const SPARE_CLASSES: usize = 5000;
 
 /// How many filters there are to ask, what is found out ahead of them counted as one.
 const FILTERS: usize = 11;
@@ -27,7 +31,10 @@ const FILTERS: usize = 11;
 pub struct Cluster {
     facts: Facts,
     classes: Vec<Entry>,
-    by_class: Lookup<Arc<Class>>,
+    /// How many of them have pods on nodes.
+    in_use: usize,
+    /// By a number that pods of a class share.
+    by_class: HashMap<u64, Vec<usize>, FixedState>,
     nodes: Vec<Option<Spot>>,
     /// Numbers of nodes that were removed: the next ones get them.
     vacant: Vec<usize>,
@@ -61,6 +68,8 @@ struct Entry {
     refused_by: Vec<usize>,
     /// What its own constraints look at; known once it has been asked about.
     asked: Option<Asked>,
+    /// By node: how many pods of it are there.
+    on: BTreeMap<usize, u64>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -80,6 +89,28 @@ impl Cluster {
     /// What it was made with.
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// The same, to be changed; but not the namespaces, by which it has counted already.
+    pub fn facts_mut(&mut self) -> &mut Facts {
+        &mut self.facts
+    }
+
+    /// The classes of pods that are on nodes, each with how many are on which.
+    pub fn placed(&self) -> impl Iterator<Item = (&Arc<Class>, &BTreeMap<usize, u64>)> {
+        self.classes.iter().filter(|entry| !entry.on.is_empty()).map(|entry| (&entry.class, &entry.on))
+    }
+
+    /// True when most classes that it knows are of pods that are no longer there.
+    pub fn is_wasteful(&self) -> bool {
+        self.classes.len() > 2 * self.in_use + SPARE_CLASSES
+    }
+
+    /// True when the node is just like this.
+    pub fn is_like(&self, node: usize, shape: &Shape, transient: &[Taint], cordoned: bool) -> bool {
+        let Some(spot) = self.nodes.get(node).and_then(Option::as_ref) else { return false };
+        let taints = shape.taints.iter().chain(transient).cloned().chain(cordoned.then(taints::cordon));
+        spot.cordoned == cordoned && spot.shape == *shape && spot.taints.iter().cloned().eq(taints)
     }
 
     /// Adds a node. `transient` are taints besides those of its shape.
@@ -126,20 +157,24 @@ impl Cluster {
 
     /// The class of a pod, wherever it is.
     pub fn class(&mut self, pod: &Pod) -> usize {
-        self.intern(Class::of(pod))
+        let key = Class::key(pod, false);
+        self.known(pod, key, false).unwrap_or_else(|| self.intern(Class::of(pod), key))
+    }
+
+    fn known(&self, pod: &Pod, key: u64, named: bool) -> Option<usize> {
+        let numbers = self.by_class.get(&key)?;
+        numbers.iter().copied().find(|number| self.classes[*number].class.is_of(pod, named))
     }
 
     /// The class of a pod that is to be judged: as `class`, and what it asks about its company is counted from now on.
     pub fn ask(&mut self, pod: &Pod) -> usize {
-        let class = self.intern(Class::named(pod));
+        let key = Class::key(pod, true);
+        let class = self.known(pod, key, true).unwrap_or_else(|| self.intern(Class::named(pod), key));
         self.prepare(class);
         class
     }
 
-    fn intern(&mut self, class: Class) -> usize {
-        if let Some(known) = self.by_class.get(&class) {
-            return *known;
-        }
+    fn intern(&mut self, class: Class, key: u64) -> usize {
         let class = Arc::new(class);
         let number = self.classes.len();
         // Its own anti-affinity holds against those that come after it.
@@ -151,8 +186,8 @@ impl Cluster {
         let raises = counters().filter(|(_, counter)| counter.count.counts(&class, facts)).map(|(at, _)| at).collect();
         let refused_by =
             counters().filter(|(_, counter)| refuses(&counter.count, &class, facts)).map(|(at, _)| at).collect();
-        self.classes.push(Entry { class: class.clone(), raises, refused_by, asked: None });
-        self.by_class.insert(class, number);
+        self.classes.push(Entry { class, raises, refused_by, asked: None, on: BTreeMap::new() });
+        self.by_class.entry(key).or_default().push(number);
         number
     }
 
@@ -167,16 +202,14 @@ impl Cluster {
             let domain = spot.as_ref().and_then(|spot| domain_of(&mut self.domains, &count, spot));
             counter.node_comes(node, domain);
         }
-        for (class, entry) in self.classes.iter_mut().enumerate() {
+        for entry in &mut self.classes {
             if refuses(&count, &entry.class, &self.facts) {
                 entry.refused_by.push(number);
             }
             if count.counts(&entry.class, &self.facts) {
                 entry.raises.push(number);
-                for (node, spot) in self.nodes.iter().enumerate() {
-                    if let Some(pods) = spot.as_ref().and_then(|spot| spot.pods.get(&class)) {
-                        counter.change(node, *pods, 0);
-                    }
+                for (node, pods) in &entry.on {
+                    counter.change(*node, *pods, 0);
                 }
             }
         }
@@ -223,9 +256,11 @@ impl Cluster {
     /// Puts a pod of this class on a node.
     pub fn place(&mut self, class: usize, node: usize) {
         let Some(spot) = self.nodes.get_mut(node).and_then(Option::as_mut) else { return };
-        let entry = &self.classes[class];
+        let entry = &mut self.classes[class];
         spot.used.add(&entry.class.requests);
         *spot.pods.entry(class).or_default() += 1;
+        self.in_use += usize::from(entry.on.is_empty());
+        *entry.on.entry(node).or_default() += 1;
         for claim in &entry.class.claims {
             *self.users.entry(format!("{}/{}", entry.class.namespace, claim.claim)).or_default() += 1;
         }
@@ -242,7 +277,14 @@ impl Cluster {
         if *pods == 0 {
             spot.pods.remove(&class);
         }
-        let entry = &self.classes[class];
+        let entry = &mut self.classes[class];
+        if let Some(pods) = entry.on.get_mut(&node) {
+            *pods -= 1;
+            if *pods == 0 {
+                entry.on.remove(&node);
+                self.in_use -= usize::from(entry.on.is_empty());
+            }
+        }
         spot.used.subtract(&entry.class.requests);
         for claim in &entry.class.claims {
             if let Some(users) = self.users.get_mut(&format!("{}/{}", entry.class.namespace, claim.claim)) {

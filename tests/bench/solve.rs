@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use marea::autoscaler::solve;
-use marea::autoscaler::solve::compile::{Compiled, Found, Most, Offer, Question, Waiter};
+use marea::autoscaler::solve::compile::{Compiled, Found, Kin, Most, Offer, Question, Waiter};
 use marea::autoscaler::solve::drain::{Drain, Resident, drain};
 use marea::autoscaler::solve::shapes::{Opened, open};
 use marea::autoscaler::solve::sites::{Seen, Sites, Standing};
@@ -15,8 +15,10 @@ use marea::model::resources::Resources;
 
 use super::Figure;
 
+mod event;
 pub(crate) mod mix;
 mod peer;
+mod soft;
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures")]
 fn best_of<T>(times: usize, mut run: impl FnMut() -> T) -> (f64, T) {
@@ -101,7 +103,7 @@ fn karpenter_mix(figures: &mut Vec<Figure>) {
 /// Sites and what is bound to them.
 struct Fleet {
     sites: Sites,
-    bound: Vec<(Pod, usize)>,
+    bound: Vec<Kin>,
 }
 
 fn seen<'a>(shape: &'a Shape, used: &'a Resources, standing: Standing) -> Seen<'a> {
@@ -111,7 +113,7 @@ fn seen<'a>(shape: &'a Shape, used: &'a Resources, standing: Standing) -> Seen<'
 fn wake(fleet: &Fleet, pods: &[Pod], offers: Vec<Offer<'_>>) -> Found {
     let question = Question {
         waiting: waiters(pods),
-        bound: fleet.bound.iter().map(|(pod, site)| (pod, *site)).collect(),
+        bound: fleet.bound.clone(),
         offers,
         most: Most::default(),
     };
@@ -173,6 +175,7 @@ fn fleet() -> Figure {
         .collect();
     let pods = mix::diverse(10_000);
     let shapes: Vec<Shape> = (0..1500).map(mix::machine).collect();
+    let bound: Vec<Kin> = run_up.iter().enumerate().map(|(index, pod)| Kin::of(pod, index / 30)).collect();
     let run = || {
         let mut sites = Sites::default();
         for (number, shape) in shapes.iter().enumerate() {
@@ -185,8 +188,7 @@ fn fleet() -> Figure {
                 seen(shape, &used, if number < 500 { Standing::Ready } else { Standing::Off }),
             );
         }
-        let bound = run_up.iter().enumerate().map(|(index, pod)| (pod.clone(), index / 30)).collect();
-        let fleet = Fleet { sites, bound };
+        let fleet = Fleet { sites, bound: bound.clone() };
         let offers = offers(&fleet.sites);
         wake(&fleet, &pods, offers)
     };
@@ -231,10 +233,12 @@ fn ca_down() -> Figure {
 }
 
 pub(super) fn figures() -> Vec<Figure> {
-    let mut figures = Vec::new();
+    // First, so that the memory is its own.
+    let mut figures = event::figures();
     karpenter_mix(&mut figures);
     figures.push(ca_up());
     figures.push(ca_down());
     figures.push(fleet());
+    figures.push(soft::figure());
     figures
 }

@@ -16,7 +16,7 @@ mod planted;
 mod rng;
 mod world;
 
-use marea::autoscaler::{State, step};
+use marea::autoscaler::{State, next_wakeup, step};
 use planted::Planted;
 use world::World;
 
@@ -79,7 +79,16 @@ fn the_journal_replays_to_the_same_bytes() {
         for ((now, event), said) in world.journal.iter().zip(&world.said) {
             let text = serde_json::to_string(event).unwrap();
             let event = serde_json::from_str(&text).unwrap();
-            if serde_json::to_string(&step(&mut state, *now, event)).unwrap() != *said {
+            // What is kept from step to step beside the state changes nothing: a copy has none of it.
+            let mut anew = state.clone();
+            let actions = step(&mut anew, *now, event.clone());
+            if step(&mut state, *now, event) != actions || state != anew {
+                return Err(format!("another answer at {now} when nothing is kept"));
+            }
+            if next_wakeup(&state) != next_wakeup(&anew.clone()) {
+                return Err(format!("another wakeup at {now} when nothing is kept"));
+            }
+            if serde_json::to_string(&actions).unwrap() != *said {
                 return Err(format!("another answer at {now}"));
             }
         }

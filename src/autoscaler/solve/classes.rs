@@ -12,7 +12,7 @@ use crate::model::node::Shape;
 use crate::model::pod::{ClaimUse, Disk, HostPort, Pod, PodTerm, Spread as Rule, Term, Toleration};
 use crate::model::resources::Resources;
 use crate::model::selector::{Operator, Requirement, Selector};
-use crate::scheduling::{Place, accepts, first_failing_static, first_failing_volume};
+use crate::scheduling::{self, Place, accepts, first_failing_static, first_failing_volume};
 
 /// All by which the scheduler tells pods apart, and what the solver weighs.
 #[derive(PartialEq, Eq, Hash)]
@@ -53,6 +53,30 @@ fn key<'a>(pod: &'a Pod, moving: bool, refused: &'a [usize]) -> Key<'a> {
         priority: pod.priority,
         group: None,
         refused,
+    }
+}
+
+/// What of a pod on a node others ask about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Company<'a> {
+    namespace: &'a str,
+    labels: &'a BTreeMap<String, String>,
+    /// It is being deleted.
+    leaving: bool,
+    apart: &'a [PodTerm],
+}
+
+impl<'a> From<&'a Pod> for Company<'a> {
+    fn from(pod: &'a Pod) -> Self {
+        let (labels, apart) = (&pod.labels, &pod.pod_anti_affinity[..]);
+        Self { namespace: &pod.id.namespace, labels, leaving: pod.deleting, apart }
+    }
+}
+
+impl<'a> From<&'a scheduling::Class> for Company<'a> {
+    fn from(class: &'a scheduling::Class) -> Self {
+        let (labels, apart) = (&class.labels, &class.pod_anti_affinity[..]);
+        Self { namespace: &class.namespace, labels, leaving: class.leaving, apart }
     }
 }
 
@@ -247,7 +271,7 @@ impl<'a> Classes<'a> {
         for term in &pod.pod_affinity {
             class.near.push(self.counter(Counts::Near(&pod.pod_affinity), &term.topology_key, None));
         }
-        class.near_itself = pod.pod_affinity.iter().all(|term| self.selects(term, pod));
+        class.near_itself = pod.pod_affinity.iter().all(|term| self.selects(term, pod.into()));
         for term in &pod.pod_anti_affinity {
             class.apart.push(self.counter(Counts::Selected(term), &term.topology_key, None));
             self.counter(Counts::Holding(term), &term.topology_key, None);
@@ -255,52 +279,54 @@ impl<'a> Classes<'a> {
     }
 
     /// Takes in the anti-affinity of a pod that is on a node: it keeps others away from itself.
-    pub(super) fn holds(&mut self, pod: &'a Pod) {
-        for term in &pod.pod_anti_affinity {
+    pub(super) fn holds(&mut self, company: Company<'a>) {
+        for term in company.apart {
             self.counter(Counts::Holding(term), &term.topology_key, None);
         }
     }
 
-    fn selects(&self, term: &PodTerm, pod: &Pod) -> bool {
-        let namespace = &pod.id.namespace;
-        let of_namespace = term.namespaces.contains(namespace)
+    fn selects(&self, term: &PodTerm, company: Company<'_>) -> bool {
+        let namespace = company.namespace;
+        let of_namespace = term.namespaces.iter().any(|one| one == namespace)
             || term.namespace_selector.as_ref().is_some_and(|selector| {
                 let none = BTreeMap::new();
                 let labels = self.facts.namespaces.get(namespace).map_or(&none, |one| &one.labels);
                 selects(selector, labels)
             });
-        of_namespace && term.selector.as_ref().is_some_and(|selector| selects(selector, &pod.labels))
+        of_namespace && term.selector.as_ref().is_some_and(|selector| selects(selector, company.labels))
     }
 
     /// The counters that a pod raises where it is.
-    pub(super) fn raised_by(&mut self, pod: &'a Pod) -> Vec<usize> {
-        let key = (pod.id.namespace.as_str(), &pod.labels);
+    pub(super) fn raised_by(&mut self, company: Company<'a>) -> Vec<usize> {
+        let key = (company.namespace, company.labels);
         let mut raised = if let Some(known) = self.raised.get(&key) {
             known.clone()
         } else {
             let raised: Vec<usize> =
-                (0..self.counters.len()).filter(|counter| self.is_counted(*counter, pod)).collect();
+                (0..self.counters.len()).filter(|counter| self.is_counted(*counter, company)).collect();
             self.raised.insert(key, raised.clone());
             raised
         };
-        if pod.deleting {
+        if company.leaving {
             raised.retain(|counter| !matches!(self.counters[*counter].0, Counts::Spread { .. }));
         }
-        for term in &pod.pod_anti_affinity {
+        for term in company.apart {
             let key = self.topology(&term.topology_key);
             raised.extend(self.counter_numbers.get(&(Counts::Holding(term), key)));
         }
         raised
     }
 
-    fn is_counted(&self, counter: usize, pod: &Pod) -> bool {
+    fn is_counted(&self, counter: usize, company: Company<'_>) -> bool {
         match &self.counters[counter].0 {
             // An empty selector counts no pod but the one that is placed.
             Counts::Spread { namespace, selector, .. } => {
-                *namespace == pod.id.namespace && !selector.requirements.is_empty() && selects(selector, &pod.labels)
+                *namespace == company.namespace
+                    && !selector.requirements.is_empty()
+                    && selects(selector, company.labels)
             }
-            Counts::Near(terms) => terms.iter().all(|term| self.selects(term, pod)),
-            Counts::Selected(term) => self.selects(term, pod),
+            Counts::Near(terms) => terms.iter().all(|term| self.selects(term, company)),
+            Counts::Selected(term) => self.selects(term, company),
             Counts::Holding(_) => false,
         }
     }
@@ -314,7 +340,7 @@ impl<'a> Classes<'a> {
     /// nodes.
     pub(super) fn finish(&mut self) -> Board {
         for number in 0..self.made.len() {
-            let pod = self.samples[number];
+            let pod: Company<'a> = self.samples[number].into();
             let counted = self.raised_by(pod);
             let away: Vec<usize> = (0..self.counters.len())
                 .filter(|counter| match &self.counters[*counter].0 {

@@ -2,13 +2,15 @@
 //! again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::board::{Board, Square, Vector};
-use super::classes::Classes;
+use super::classes::{Classes, Company};
 use super::problem::{Answer, Kind, Limits, Lot, Problem};
 use super::sites::{Numbers, Sites, Standing};
 use crate::model::fact::Facts;
 use crate::model::pod::Pod;
+use crate::scheduling::Class;
 
 /// A machine that might be powered on.
 #[derive(Debug, Clone)]
@@ -82,13 +84,29 @@ impl<'a> Waiter<'a> {
     }
 }
 
+/// Pods on sites that are equal to the scheduler.
+#[derive(Debug, Clone)]
+pub struct Kin {
+    /// What they are.
+    pub class: Arc<Class>,
+    /// By site: how many.
+    pub at: Vec<(usize, u32)>,
+}
+
+impl Kin {
+    /// One pod on a site.
+    pub fn of(pod: &Pod, site: usize) -> Self {
+        Self { class: Arc::new(Class::of(pod)), at: vec![(site, 1)] }
+    }
+}
+
 /// Where are these pods to go, and what must be powered on for them?
 #[derive(Debug, Clone, Default)]
 pub struct Question<'a> {
     /// The pods, in the order in which they are given places.
     pub waiting: Vec<Waiter<'a>>,
     /// Pods that are on a site, whose room is taken already.
-    pub bound: Vec<(&'a Pod, usize)>,
+    pub bound: Vec<Kin>,
     /// Machines that might be powered on.
     pub offers: Vec<Offer<'a>>,
     /// How many of them.
@@ -124,7 +142,8 @@ impl Compiled {
         let mut classes = Classes::new(sites, facts);
         let class_of: Vec<usize> =
             question.waiting.iter().map(|waiter| classes.class(waiter.pod, &waiter.refused)).collect();
-        let mut board = board_of(&mut classes, sites, &question.bound);
+        let bound = question.bound.iter().map(|kin| (Company::from(&*kin.class), &kin.at[..]));
+        let mut board = board_of(&mut classes, sites, bound);
         let mut kept = Vec::new();
         for (index, (waiter, class)) in question.waiting.iter().zip(&class_of).enumerate() {
             let class = &classes.made[*class];
@@ -166,16 +185,22 @@ impl Compiled {
 }
 
 /// A board with all sites, and the pods on them counted.
-pub(super) fn board_of<'a>(classes: &mut Classes<'a>, sites: &'a Sites, bound: &[(&'a Pod, usize)]) -> Board {
-    for (pod, _) in bound.iter().filter(|(pod, _)| !pod.pod_anti_affinity.is_empty()) {
-        classes.holds(pod);
+pub(super) fn board_of<'a>(
+    classes: &mut Classes<'a>,
+    sites: &'a Sites,
+    bound: impl Iterator<Item = (Company<'a>, &'a [(usize, u32)])> + Clone,
+) -> Board {
+    for (company, _) in bound.clone() {
+        classes.holds(company);
     }
     let ports: Vec<Vec<usize>> = (0..sites.len()).map(|site| classes.take_in_ports(&sites.site(site).ports)).collect();
     let mut board = lay_out(classes, sites, ports);
     if !classes.counts_nothing() {
-        for (pod, site) in bound {
-            let counters = classes.raised_by(pod);
-            board.count(&counters, *site, 1);
+        for (company, at) in bound {
+            let counters = classes.raised_by(company);
+            for (site, pods) in at.iter().filter(|_| !counters.is_empty()) {
+                board.count(&counters, *site, *pods);
+            }
         }
     }
     board

@@ -3,7 +3,7 @@
 
 use super::bits::Bits;
 use super::board::Board;
-use super::classes::Classes;
+use super::classes::{Classes, Company};
 use super::compile::board_of;
 use super::sites::{Sites, Standing};
 use crate::model::fact::Facts;
@@ -50,8 +50,9 @@ pub fn drain(question: &Drain<'_>, sites: &Sites, facts: &Facts) -> Drained {
             on[resident.site].push((index, classes.class(resident.pod, &[])));
         }
     }
-    let bound: Vec<(&Pod, usize)> = question.residents.iter().map(|one| (one.pod, one.site)).collect();
-    let mut board = board_of(&mut classes, sites, &bound);
+    let at: Vec<(usize, u32)> = question.residents.iter().map(|one| (one.site, 1)).collect();
+    let bound = question.residents.iter().zip(&at).map(|(one, at)| (Company::from(one.pod), std::slice::from_ref(at)));
+    let mut board = board_of(&mut classes, sites, bound);
     board.prefer(stays(question, sites, &on, &classes));
     let mut drained = Drained::default();
     for site in &question.candidates {

@@ -9,6 +9,9 @@ const PODS: u32 = 40;
 /// And of up to this many machines.
 const MACHINES: usize = 40;
 
+/// Attempts times nodes.
+const WORK: u64 = 400_000;
+
 /// Looks for something better than `best`. `work` is a number of attempts to place a pod.
 pub(super) fn search(best: Trial<'_>, work: u64) -> Trial<'_> {
     let problem = best.problem;
@@ -19,6 +22,8 @@ pub(super) fn search(best: Trial<'_>, work: u64) -> Trial<'_> {
     }
     let order: Vec<usize> =
         problem.lots.iter().enumerate().flat_map(|(lot, of)| (0..of.pods).map(move |_| lot)).collect();
+    // Each attempt looks at all nodes.
+    let work = work.min(WORK / (problem.board.len() as u64).max(1));
     let mut search = Search { least: least(problem, &order), worth: best.worth(), best, order, work };
     let trial = Trial::new(problem);
     search.go(trial, 0, None);

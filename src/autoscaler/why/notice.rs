@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::super::atlas::Atlas;
 use super::super::energy::ready_about;
 use super::super::scale_up::boots;
-use super::super::state::{Phase, State, Tracked, is_demand};
+use super::super::state::{Phase, State, Tracked};
 use super::super::view::View;
 use crate::model::pod::{Pod, PodId};
 
@@ -77,11 +77,11 @@ fn of_machine(state: &State, tracked: &Tracked) -> Option<Notice> {
 }
 
 fn of_pods(state: &State, now: Timestamp) -> Vec<Notice> {
-    let waiting: Vec<&Pod> = state.pods.values().filter(|pod| is_demand(pod)).take(AT_ONCE).collect();
+    let waiting: Vec<&Pod> = state.demand().take(AT_ONCE).collect();
     if waiting.is_empty() {
         return Vec::new();
     }
-    let view = View::of(state);
+    let view = View::with_promises(state);
     let mut atlas = Atlas::of(state, &view, now);
     waiting.into_iter().filter_map(|pod| of_pod(state, &view, &mut atlas, pod, now)).collect()
 }

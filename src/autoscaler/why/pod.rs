@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::super::atlas::Atlas;
 use super::super::scale_up::{doubted, due};
-use super::super::state::{State, Tracked, is_demand, is_live};
+use super::super::state::{State, Tracked, is_live};
 use super::super::view::View;
 use super::{Why, describe, until};
 use crate::model::pod::{Owner, Phase, Pod, PodId};
@@ -13,7 +13,7 @@ use crate::scheduling::Misfit;
 
 /// Why a pod waits, runs or does not matter.
 pub fn why_pod(state: &State, id: &PodId, now: Timestamp) -> Why {
-    let view = View::of(state);
+    let view = View::with_promises(state);
     explain(state, &view, &mut Atlas::of(state, &view, now), id, now)
 }
 
@@ -104,10 +104,10 @@ pub(super) fn verdict(
 
 /// The pods that wait and that no machine and no node could host as things are, each with the reason of each machine.
 pub fn unplaceable(state: &State, now: Timestamp) -> Vec<Why> {
-    let view = View::of(state);
+    let view = View::with_promises(state);
     let mut atlas = Atlas::of(state, &view, now);
     let names: Vec<&String> = state.machines.keys().chain(state.nodes.keys()).collect();
-    let waiting: Vec<&Pod> = state.pods.values().filter(|pod| is_demand(pod)).collect();
+    let waiting: Vec<&Pod> = state.demand().collect();
     let hopeless = |pod: &&Pod, atlas: &mut Atlas| {
         names.iter().all(|name| !atlas.misfits(state, &view, pod, name, now).is_empty())
     };

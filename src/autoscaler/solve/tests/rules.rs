@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Rng;
-use crate::autoscaler::solve::compile::{Compiled, Offer, Question, Waiter};
+use crate::autoscaler::solve::compile::{Compiled, Kin, Offer, Question, Waiter};
 use crate::autoscaler::solve::order;
 use crate::autoscaler::solve::sites::{Seen, Sites, Standing};
 use crate::autoscaler::solve::solve;
@@ -201,7 +201,7 @@ fn every_placement_has_an_order_in_which_the_scheduler_agrees() {
         };
         let question = Question {
             waiting: order::sort(waiting, |pod: &&Pod| pod).into_iter().map(Waiter::of).collect(),
-            bound,
+            bound: bound.iter().map(|(pod, node)| Kin::of(pod, *node)).collect(),
             offers: (on..count).map(offer).collect(),
             ..Question::default()
         };

@@ -1,0 +1,183 @@
+//! What is kept from one step to the next beside the state, so that a step costs what has changed and not what
+//! there is. All of it follows from the state: without it (after a restart, say) it is made anew, and nothing
+//! that is decided depends on which of the two was done.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::meter;
+use super::state::State;
+use super::step::machine_times;
+use super::survey;
+use super::view::View;
+use crate::model::fact::{Fact, FactId, FactKind};
+
+/// What is kept.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    view: Option<View>,
+    timers: Timers,
+    /// When machines' meters turn.
+    meters: Timers,
+    /// Pods and nodes were fresh when the last step ended.
+    fresh: (bool, bool),
+    /// Machines that something has happened to that is written nowhere else.
+    touched: BTreeSet<String>,
+    /// DaemonSets that have changed.
+    daemon_sets: BTreeSet<String>,
+}
+
+/// Which machines a step is about.
+#[derive(Debug)]
+pub(super) struct Moved {
+    /// All of them.
+    pub(super) all: bool,
+    pub(super) names: BTreeSet<String>,
+    /// DaemonSets that have changed.
+    pub(super) daemon_sets: BTreeSet<String>,
+}
+
+impl Moved {
+    /// Those that have changed since are part of it, too.
+    pub(super) fn follow(&mut self, state: &State) {
+        match state.machines.changed() {
+            Some(changed) => self.names.extend(changed.iter().cloned()),
+            None => self.take_all(state),
+        }
+    }
+
+    fn take_all(&mut self, state: &State) {
+        self.all = true;
+        self.names = state.machines.keys().cloned().collect();
+    }
+}
+
+impl Kept {
+    /// Begins a step: counts what has changed, and says whom that is about.
+    pub(super) fn open(&mut self, state: &mut State, now: Timestamp) -> (View, Moved) {
+        let fresh = (state.pods_fresh, state.nodes_fresh);
+        let (pods, nodes, machines) = (state.pods.news(), state.nodes.news(), state.machines.news());
+        let mut names = std::mem::take(&mut self.touched);
+        let kept = self.view.take().filter(|_| !pods.0 && !nodes.0 && machines.is_some());
+        let all = kept.is_none() || self.fresh != fresh;
+        self.fresh = fresh;
+        let mut view = if let Some(mut view) = kept {
+            names.extend(view.take_in(state, pods.1));
+            view
+        } else {
+            View::of(state)
+        };
+        names.extend(nodes.1.into_keys());
+        names.extend(machines.into_iter().flatten());
+        names.extend(self.timers.due(now));
+        names.extend(self.meters.due(now));
+        let before = view.promise(state, now);
+        let promised = view.promised_names();
+        names.extend(before.symmetric_difference(&promised).cloned());
+        let daemon_sets = std::mem::take(&mut self.daemon_sets);
+        view.disturb(&names, !daemon_sets.is_empty());
+        let mut moved = Moved { all, names, daemon_sets };
+        if all {
+            moved.take_all(state);
+        }
+        (view, moved)
+    }
+
+    /// Ends a step.
+    pub(super) fn close(&mut self, state: &State, view: View, mut moved: Moved, now: Timestamp) {
+        moved.follow(state);
+        if moved.all {
+            (self.timers, self.meters) = (Timers::default(), Timers::default());
+        }
+        for name in &moved.names {
+            let tracked = state.machines.get(name);
+            let next = tracked.and_then(|tracked| {
+                let mut times = Vec::new();
+                machine_times(state, tracked, &mut times);
+                times.into_iter().filter(|time| *time > now).min()
+            });
+            self.timers.set(name, next);
+            let turns = tracked.and_then(|tracked| meter::times(tracked).filter(|time| *time > now).min());
+            self.meters.set(name, turns);
+        }
+        self.timers.known = true;
+        if state.fresh() {
+            survey::keep(state, &view, now);
+        }
+        self.view = Some(view);
+    }
+
+    /// The first time at which a machine asks to be looked at, none if none does; or nothing when that is not known.
+    pub(super) fn first_timer(&self, state: &State) -> Option<std::option::IntoIter<Timestamp>> {
+        let known = self.timers.known && state.machines.changed().is_some();
+        known.then(|| self.timers.order.first().map(|(time, _)| *time).into_iter())
+    }
+
+    /// A DaemonSet is new or another than before.
+    pub(super) fn daemon_set(&mut self, key: &str) {
+        self.daemon_sets.insert(key.to_owned());
+    }
+
+    /// A fact is new or changed, or gone.
+    pub(super) fn fact(&mut self, fact: Result<&Fact, &FactId>) {
+        let id = fact.map_or_else(Clone::clone, Fact::id);
+        if id.kind == FactKind::NodeDrivers {
+            self.touched.insert(id.name);
+        }
+        if let Some(view) = &mut self.view {
+            view.fact(fact);
+        }
+    }
+
+    /// All is made anew in the next step.
+    pub(super) fn forget(&mut self) {
+        self.view = None;
+    }
+
+    /// What nodes carry, as the last step left it; nothing when the state has been changed by other hands since.
+    pub(super) fn view(&self, state: &State) -> Option<&View> {
+        let same = state.machines.changed().is_some() && state.pods.is_told() && state.nodes.is_told();
+        self.view.as_ref().filter(|_| same)
+    }
+}
+
+/// When each machine next asks to be looked at.
+#[derive(Debug, Default)]
+struct Timers {
+    known: bool,
+    times: BTreeMap<String, Timestamp>,
+    order: BTreeSet<(Timestamp, String)>,
+}
+
+impl Timers {
+    fn set(&mut self, name: &str, time: Option<Timestamp>) {
+        let before = match time {
+            Some(time) => {
+                self.order.insert((time, name.to_owned()));
+                self.times.insert(name.to_owned(), time)
+            }
+            None => self.times.remove(name),
+        };
+        if let Some(before) = before.filter(|before| Some(*before) != time) {
+            self.order.remove(&(before, name.to_owned()));
+        }
+    }
+
+    fn due(&self, now: Timestamp) -> Vec<String> {
+        self.order.iter().take_while(|(time, _)| *time <= now).map(|(_, name)| name.clone()).collect()
+    }
+}
+
+impl Clone for Kept {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Kept {
+    /// It follows from the state, which is compared.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
