@@ -245,12 +245,15 @@ pub(super) fn bound(state: &State, sites: &Sites, atlas: &Atlas, waiting: &[Wait
     atlas.kin(sites, |class| asks.about(class, state))
 }
 
+/// The sites, the pods, and both as the solver sees them.
+type Judged<'a> = (Arc<Sites>, Vec<&'a Pod>, Compiled);
+
 /// Judges which waiting pods a machine could host. Surveys at the first question.
 pub(super) struct Judge<'a> {
     state: &'a State,
     view: &'a View,
     now: Timestamp,
-    made: OnceCell<Option<(Arc<Sites>, Vec<&'a Pod>, Compiled)>>,
+    made: OnceCell<Option<Judged<'a>>>,
 }
 
 impl<'a> Judge<'a> {
@@ -265,7 +268,7 @@ impl<'a> Judge<'a> {
         compiled.first_that_fits(site).map(|index| pods[index])
     }
 
-    fn make(&self) -> Option<(Arc<Sites>, Vec<&'a Pod>, Compiled)> {
+    fn make(&self) -> Option<Judged<'a>> {
         let young = self.state.pods.picked().filter(|pod| is_young(pod, self.now) && !is_demand(pod));
         let pods: Vec<&Pod> = self.state.demand().chain(young).collect();
         if pods.is_empty() {

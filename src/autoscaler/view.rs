@@ -264,7 +264,7 @@ impl View {
 /// bound to, and the field in its affinity that names that node, which the DaemonSet's controller wrote.
 pub(super) fn sample(mut pod: Pod, name: &str) -> Pod {
     pod.node = None;
-    pod.id.name = name.to_owned();
+    name.clone_into(&mut pod.id.name);
     pod.uid = String::new();
     pod.created = Timestamp::UNIX_EPOCH;
     pod.phase = Phase::Pending;

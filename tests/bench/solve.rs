@@ -111,12 +111,7 @@ fn seen<'a>(shape: &'a Shape, used: &'a Resources, standing: Standing) -> Seen<'
 }
 
 fn wake(fleet: &Fleet, pods: &[Pod], offers: Vec<Offer<'_>>) -> Found {
-    let question = Question {
-        waiting: waiters(pods),
-        bound: fleet.bound.clone(),
-        offers,
-        most: Most::default(),
-    };
+    let question = Question { waiting: waiters(pods), bound: fleet.bound.clone(), offers, most: Most::default() };
     let compiled = Compiled::of(&question, &fleet.sites, &Facts::default());
     compiled.words(solve::solve(&compiled.problem))
 }

@@ -16,7 +16,7 @@ mod planted;
 mod rng;
 mod world;
 
-use marea::autoscaler::{State, next_wakeup, step};
+use marea::autoscaler::{Event, State, next_wakeup, step};
 use planted::Planted;
 use world::World;
 
@@ -78,7 +78,7 @@ fn the_journal_replays_to_the_same_bytes() {
         let mut state = State::default();
         for ((now, event), said) in world.journal.iter().zip(&world.said) {
             let text = serde_json::to_string(event).unwrap();
-            let event = serde_json::from_str(&text).unwrap();
+            let event: Event = serde_json::from_str(&text).unwrap();
             // What is kept from step to step beside the state changes nothing: a copy has none of it.
             let mut anew = state.clone();
             let actions = step(&mut anew, *now, event.clone());

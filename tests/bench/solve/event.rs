@@ -203,12 +203,6 @@ pub(crate) fn figures() -> Vec<Figure> {
             peer: None,
             how: "the same cluster after a restart, nothing kept: a pod comes, and the decision to wake a machine for it; best of 3",
         },
-        Figure {
-            name: "solve/memory",
-            value: resident,
-            unit: "MiB",
-            peer: None,
-            how: "resident with all of that",
-        },
+        Figure { name: "solve/memory", value: resident, unit: "MiB", peer: None, how: "resident with all of that" },
     ]
 }
