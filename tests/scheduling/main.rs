@@ -12,10 +12,12 @@
 )]
 
 mod generator;
+mod live;
 mod oracle;
 mod ours;
 #[path = "../simulation/rng.rs"]
 mod rng;
+mod server;
 mod storage;
 
 use std::collections::BTreeMap;
