@@ -165,6 +165,7 @@ pub struct Autoscaler {
     backoff_max: Option<Millis>,
     max_booting: Option<u32>,
     max_boots_per_minute: Option<u32>,
+    expendable_below: Option<i32>,
 }
 
 /// `[[machine]]`.
@@ -378,6 +379,7 @@ impl Loaded {
         set(&mut policy.backoff_max_ms, a.backoff_max);
         policy.max_booting = a.max_booting.or(policy.max_booting);
         policy.max_boots_per_minute = a.max_boots_per_minute.or(policy.max_boots_per_minute);
+        policy.expendable_below = a.expendable_below;
         policy.energy = self.energy()?;
         policy.by_hand = self.by_hand()?;
         policy.pools = spec.pools.iter().map(|p| (p.name.clone(), Bounds { min: p.min, max: Some(p.max) })).collect();

@@ -19,6 +19,7 @@ mod counter;
 mod misfit;
 mod resources;
 mod selector;
+mod spot;
 mod taints;
 mod volumes;
 

@@ -95,18 +95,15 @@ impl Atlas {
 
     /// The pods on nodes of those classes that matter, by site.
     pub(super) fn kin(&self, sites: &Sites, matters: impl Fn(&Class) -> bool) -> Vec<Kin> {
-        let mut site_of = Vec::new();
-        let mut kin = Vec::new();
-        for (class, on) in self.cluster.placed().filter(|(class, _)| matters(class)) {
-            if site_of.is_empty() {
-                site_of = self.sites_of(sites);
-            }
-            let at = on.iter().filter_map(|(node, pods)| {
-                Some((site_of.get(*node).copied().flatten()?, u32::try_from(*pods).unwrap_or(u32::MAX)))
-            });
-            kin.push(Kin { class: class.clone(), at: at.collect() });
-        }
-        kin
+        let all: Vec<_> = self.cluster.placed().filter(|(class, _)| matters(class)).collect();
+        // Few are looked up by name; for many the two lists of names are gone through side by side.
+        let few = all.iter().map(|(_, on)| on.len()).sum::<usize>() * 16 < self.nodes.len();
+        let site_of = if few { Vec::new() } else { self.sites_of(sites) };
+        let site = |node: usize| {
+            if few { sites.find(self.cluster.name(node)?) } else { site_of.get(node).copied().flatten() }
+        };
+        let at = |(node, pods): (&usize, &u64)| Some((site(*node)?, u32::try_from(*pods).unwrap_or(u32::MAX)));
+        all.into_iter().map(|(class, on)| Kin { class: class.clone(), at: on.iter().filter_map(at).collect() }).collect()
     }
 
     /// By node: its site. Both are in the order of their names.

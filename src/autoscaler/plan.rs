@@ -32,7 +32,9 @@ pub(super) struct Decision {
 
 /// Decides for the pods that wait.
 pub(super) fn decide(state: &State, view: &View, now: Timestamp) -> Decision {
-    let sites = survey::sites(state, view, now);
+    let mut survey = survey::with_atlas(state, view, now);
+    let sites = survey.sites(state, view, now);
+    let atlas = survey.atlas();
     let cutoff = state.policy.expendable_below;
     let groups = groups(state);
     let whole = |pod: &&Pod| pod.group.as_ref().is_none_or(|group| groups.contains(&group.name.as_str()));
@@ -67,8 +69,6 @@ pub(super) fn decide(state: &State, view: &View, now: Timestamp) -> Decision {
         })
         .chain(has_place)
         .collect();
-    let mut survey = survey::with_atlas(state, view, now);
-    let atlas = survey.atlas();
     let bound = survey::bound(state, &sites, atlas, &waiting);
     let mut question = Question { waiting, bound, most: most(state, now), offers: Vec::new() };
     let mut plan = Plan { sites, woken: Vec::new() };

@@ -231,14 +231,15 @@ fn place<'a>(
 /// The machines on their way off that promised pods need, each with the reason to keep it. They are on: that
 /// asks for no wake-up, so a queue that has been lost since counts too.
 pub(super) fn turn_back(state: &State, view: &View, now: Timestamp) -> Vec<(String, String)> {
-    let leaving: Vec<(&String, &Tracked)> = state.machines.iter().filter(|(_, one)| can_turn_back(one)).collect();
+    let leaving: Vec<&Tracked> = state.machines.moving().filter(|one| can_turn_back(one)).collect();
     if leaving.is_empty() || state.queues.is_empty() {
         return Vec::new();
     }
     let settled = settle(state, view, now);
     let mut left: Vec<Pod> = settled.left.into_iter().chain(settled.frozen).collect();
     let mut kept = Vec::new();
-    for (name, tracked) in leaving {
+    for tracked in leaving {
+        let name = &tracked.machine.name;
         let mut place = view.place(name, &tracked.machine.shape, false);
         let mut taken: Vec<PodId> = Vec::new();
         left.retain(|pod| {

@@ -278,6 +278,9 @@ pub(super) fn serving(state: &State, pool: &str, now: Timestamp) -> usize {
 fn hold_minimums(state: &mut State, now: Timestamp) {
     let minimums = state.minimums.clone();
     for (pool, minimum) in minimums {
+        if minimum == 0 {
+            continue;
+        }
         let mine = |tracked: &Tracked| tracked.machine.pool == pool;
         let mut missing = (minimum as usize).saturating_sub(serving(state, &pool, now));
         if missing == 0 {

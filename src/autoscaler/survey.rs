@@ -73,6 +73,9 @@ impl Survey {
         };
         let mut names = std::mem::take(&mut self.disturbed);
         names.extend(changed.iter().cloned());
+        if names.is_empty() {
+            return;
+        }
         if let Some(sites) = &mut self.sites {
             let sites = Arc::make_mut(sites);
             for name in &names {
@@ -86,7 +89,8 @@ impl Survey {
         }
     }
 
-    fn sites(&mut self, state: &State, view: &View, now: Timestamp) -> Arc<Sites> {
+    /// All sites as they were when this was asked for.
+    pub(super) fn sites(&mut self, state: &State, view: &View, now: Timestamp) -> Arc<Sites> {
         let sites = self.sites.get_or_insert_with(|| {
             let mut sites = Sites::default();
             for name in names(state) {
@@ -96,13 +100,6 @@ impl Survey {
         });
         sites.clone()
     }
-}
-
-/// All sites as they are.
-pub(super) fn sites(state: &State, view: &View, now: Timestamp) -> Arc<Sites> {
-    let mut survey = view.survey();
-    survey.refresh(state, view, now);
-    survey.sites(state, view, now)
 }
 
 /// The survey with the scheduler's own filters, which nobody else can ask meanwhile.
@@ -264,8 +261,11 @@ impl<'a> Judge<'a> {
     /// A waiting pod, or one that has just been made, that this machine could host.
     pub(super) fn wanted(&self, machine: &str) -> Option<&'a Pod> {
         let (sites, pods, compiled) = self.made.get_or_init(|| self.make()).as_ref()?;
-        let site = sites.find(machine)?;
-        compiled.first_that_fits(site).map(|index| pods[index])
+        let mut fitting = compiled.that_fit(sites.find(machine)?).map(|index| pods[index]).peekable();
+        fitting.peek()?;
+        let mut survey = self.view.survey();
+        // The scheduler's own filters have the last word.
+        fitting.find(|pod| survey.atlas().misfits(self.state, self.view, pod, machine, self.now).is_empty())
     }
 
     fn make(&self) -> Option<Judged<'a>> {
@@ -274,11 +274,11 @@ impl<'a> Judge<'a> {
         if pods.is_empty() {
             return None;
         }
-        let sites = sites(self.state, self.view, self.now);
+        let mut survey = with_atlas(self.state, self.view, self.now);
+        let sites = survey.sites(self.state, self.view, self.now);
         let waiter =
             |pod: &&'a Pod| Waiter { refused: doubted_at(self.state, &pod.id, &sites, self.now), ..Waiter::of(pod) };
         let waiting: Vec<Waiter<'_>> = pods.iter().map(waiter).collect();
-        let mut survey = with_atlas(self.state, self.view, self.now);
         let bound = bound(self.state, &sites, survey.atlas(), &waiting);
         let question = Question { waiting, bound, ..Question::default() };
         let compiled = Compiled::of(&question, &sites, &self.state.facts);

@@ -2,7 +2,7 @@
 //! what an off machine would become: it makes no difference here. Putting a pod down changes only the counters
 //! that it matters to.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -10,8 +10,9 @@ use foldhash::fast::FixedState;
 use super::class::Class;
 use super::counter::{Accepted, Among, Count, Counter, Who};
 use super::misfit::Misfit;
+use super::spot::{Spot, ahead, domain_of, named};
 use super::selector::{Whose, selects, term_selects};
-use super::{affinity, resources, taints, volumes};
+use super::{resources, taints, volumes};
 use crate::model::fact::Facts;
 use crate::model::node::{Shape, Taint};
 use crate::model::pod::{Pod, Spread};
@@ -44,18 +45,6 @@ pub struct Cluster {
     domains: BTreeMap<String, BTreeMap<String, u32>>,
     /// How many pods on nodes use a claim.
     users: BTreeMap<String, u64>,
-}
-
-/// A node, or what a machine would become.
-#[derive(Debug, Clone)]
-struct Spot {
-    name: String,
-    shape: Shape,
-    taints: Vec<Taint>,
-    cordoned: bool,
-    used: Resources,
-    pods: BTreeMap<usize, u64>,
-    nominated: Vec<(i32, usize)>,
 }
 
 /// What is known of a class.
@@ -99,6 +88,11 @@ impl Cluster {
     /// The classes of pods that are on nodes, each with how many are on which.
     pub fn placed(&self) -> impl Iterator<Item = (&Arc<Class>, &BTreeMap<usize, u64>)> {
         self.classes.iter().filter(|entry| !entry.on.is_empty()).map(|entry| (&entry.class, &entry.on))
+    }
+
+    /// A node's name.
+    pub fn name(&self, node: usize) -> Option<&str> {
+        Some(&self.nodes.get(node)?.as_ref()?.name)
     }
 
     /// True when most classes that it knows are of pods that are no longer there.
@@ -458,50 +452,9 @@ impl Cluster {
     }
 }
 
-/// What the scheduler finds out before it looks at any node (its `PreFilter`).
-fn ahead(class: &Class, name: &str, facts: &Facts) -> Option<Misfit> {
-    let nodes = class.affinity.as_deref().and_then(affinity::named_nodes);
-    let unnamed = || affinity::mismatch(&BTreeMap::new(), class.affinity.as_deref(), name, &BTreeMap::new());
-    if nodes.as_ref().is_some_and(BTreeSet::is_empty) {
-        return unnamed();
-    }
-    volumes::wrong(class, facts)
-        .or_else(|| volumes::zone_wrong(class, facts))
-        .or_else(|| nodes.filter(|nodes| !nodes.contains(name)).and_then(|_| unnamed()))
-}
-
-/// NodeName, NodeUnschedulable, TaintToleration and NodeAffinity.
-fn named(class: &Class, spot: &Spot) -> Option<Misfit> {
-    if let Some(node) = class.node.as_ref().filter(|node| **node != spot.name) {
-        return Some(Misfit::NodeName { wants: node.clone() });
-    }
-    if spot.cordoned && !taints::tolerates_cordon(&class.tolerations) {
-        return Some(Misfit::Unschedulable);
-    }
-    if let Some(taint) = taints::untolerated(&class.tolerations, &spot.taints) {
-        return Some(Misfit::Taint { taint: taint.clone() });
-    }
-    affinity::mismatch(&class.node_selector, class.affinity.as_deref(), &spot.name, &spot.shape.labels)
-}
-
 fn refuses(count: &Count, class: &Class, facts: &Facts) -> bool {
     match &count.who {
         Who::Holding(term) => term_selects(term, Whose::Placed, &class.namespace, &class.labels, facts),
         Who::Meant(_) | Who::Spread(..) => false,
     }
-}
-
-/// The node's domain of a counter, when it is one.
-fn domain_of(domains: &mut BTreeMap<String, BTreeMap<String, u32>>, count: &Count, spot: &Spot) -> Option<u32> {
-    let value = spot.shape.labels.get(&count.key)?;
-    if !count.is_among(&spot.name, &spot.shape, &spot.taints) {
-        return None;
-    }
-    let values = domains.entry(count.key.clone()).or_default();
-    if let Some(known) = values.get(value) {
-        return Some(*known);
-    }
-    let number = u32::try_from(values.len()).unwrap_or(u32::MAX);
-    values.insert(value.clone(), number);
-    Some(number)
 }

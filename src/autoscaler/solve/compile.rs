@@ -175,12 +175,11 @@ impl Compiled {
 }
 
 impl Compiled {
-    /// The first waiting pod that a site could host, were it open.
-    pub fn first_that_fits(&self, site: usize) -> Option<usize> {
+    /// Of each lot the first waiting pod, if a site could host it were it open.
+    pub fn that_fit(&self, site: usize) -> impl Iterator<Item = usize> {
         let problem = &self.problem;
-        let fits = |lot: &Lot| problem.board.fits(&problem.classes[lot.class], site);
-        let first = |(lot, members): (&Lot, &Vec<usize>)| fits(lot).then(|| members[0]);
-        problem.lots.iter().zip(&self.members).find_map(first)
+        let fits = move |lot: &Lot| problem.board.fits(&problem.classes[lot.class], site);
+        problem.lots.iter().zip(&self.members).filter(move |(lot, _)| fits(lot)).map(|(_, members)| members[0])
     }
 }
 

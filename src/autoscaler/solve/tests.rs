@@ -6,6 +6,7 @@ use super::problem::{Kind, Limits, Lot, Problem};
 use super::{Answer, first_fit_decreasing, solve, without_search};
 
 mod drained;
+mod exact;
 mod rules;
 
 /// SplitMix64: the instances need only differ, and be the same tomorrow.

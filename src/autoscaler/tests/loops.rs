@@ -70,6 +70,22 @@ fn a_node_that_is_smaller_than_its_template_is_booted_once() {
     assert_eq!(unplaceable(&rig.state, time(rig.now)).len(), 1);
 }
 
+/// A DaemonSet that nobody knew of takes its part of the node: that is learnt, and counts for machines that are off.
+#[test]
+fn a_daemon_set_that_was_not_known_costs_one_boot() {
+    let mut rig = Rig::new(&[("a", 2000), ("b", 2000)], quick());
+    rig.apply(pod("p", 1800));
+    assert_eq!(rig.wait(1000), [on("a")]);
+    rig.done("a", None);
+    rig.now += 1000;
+    rig.apply(Pod { owner: Owner::DaemonSet("d".into()), ..bound("d-1", 500, "a") });
+    let node = rig.node("a");
+    rig.send(Event::NodeApplied { node });
+    let boots = live(&mut rig, 12 * HOUR, |rig, name| Some(rig.node(name)));
+    assert_eq!(boots, BTreeMap::new(), "b would be no better");
+    assert_eq!(rig.phase("a"), "off");
+}
+
 /// The scheduler refuses for a reason of its own: it is believed, each time for an hour.
 #[test]
 fn a_pod_that_fits_and_is_never_placed_costs_no_boot_after_another() {
@@ -184,7 +200,8 @@ fn what_is_pinned_to_a_machine_wakes_that_machine() {
     }
 }
 
-/// A preference is none of a machine's business: `PreferNoSchedule` keeps no pod off, so nothing else is woken.
+/// A preference is none of a machine's business: `PreferNoSchedule` keeps no pod off, so nothing else is woken. That a
+/// pod's own preferences are dropped where it is read holds `convert`.
 #[test]
 fn a_preference_wakes_nothing() {
     let mut rig = Rig::new(&[("a", 2000), ("b", 2000)], quick());

@@ -52,8 +52,11 @@ fn node(number: usize, now: Timestamp) -> Node {
         created: now,
         ready: true,
         heartbeat: Some(now),
+        boot_id: None,
+        cordoned: false,
+        cordoned_by_us: false,
+        transient: Vec::new(),
         shape: mix::machine(number),
-        ..Node::default()
     }
 }
 
