@@ -103,7 +103,9 @@ impl Atlas {
             if few { sites.find(self.cluster.name(node)?) } else { site_of.get(node).copied().flatten() }
         };
         let at = |(node, pods): (&usize, &u64)| Some((site(*node)?, u32::try_from(*pods).unwrap_or(u32::MAX)));
-        all.into_iter().map(|(class, on)| Kin { class: class.clone(), at: on.iter().filter_map(at).collect() }).collect()
+        all.into_iter()
+            .map(|(class, on)| Kin { class: class.clone(), at: on.iter().filter_map(at).collect() })
+            .collect()
     }
 
     /// By node: its site. Both are in the order of their names.

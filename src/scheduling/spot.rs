@@ -49,7 +49,11 @@ pub(super) fn named(class: &Class, spot: &Spot) -> Option<Misfit> {
 }
 
 /// The node's domain of a counter, when it is one.
-pub(super) fn domain_of(domains: &mut BTreeMap<String, BTreeMap<String, u32>>, count: &Count, spot: &Spot) -> Option<u32> {
+pub(super) fn domain_of(
+    domains: &mut BTreeMap<String, BTreeMap<String, u32>>,
+    count: &Count,
+    spot: &Spot,
+) -> Option<u32> {
     let value = spot.shape.labels.get(&count.key)?;
     if !count.is_among(&spot.name, &spot.shape, &spot.taints) {
         return None;

@@ -14,7 +14,11 @@ struct Variables {
 }
 
 /// Which machines are open and which pods are on them, by all that the instances have.
-fn program(problem: &Problem, direction: OptimizationDirection, price: impl Fn(bool, u64) -> f64) -> (Program, Variables) {
+fn program(
+    problem: &Problem,
+    direction: OptimizationDirection,
+    price: impl Fn(bool, u64) -> f64,
+) -> (Program, Variables) {
     let mut program = Program::new(direction);
     let mut all = Variables { open: Vec::new(), on: Vec::new() };
     let pods: Vec<usize> = problem.lots.iter().enumerate().flat_map(|(lot, of)| vec![lot; of.pods as usize]).collect();
