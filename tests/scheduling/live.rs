@@ -88,18 +88,15 @@ async fn the_real_scheduler_says_the_same() {
             let kept = control.call("POST", &folder, Some(&ask)).await.unwrap();
             let theirs = control.verdict(&own).await;
             let ours = ours(&control, &kept).await;
-            match &theirs {
-                Some(node) => {
-                    placed += 1;
-                    if !ours.contains(node) {
-                        wrong.push(format!("seed {seed}: it is on {node}, and we say that it fits {ours:?}: {kept}"));
-                    }
+            if let Some(node) = &theirs {
+                placed += 1;
+                if !ours.contains(node) {
+                    wrong.push(format!("seed {seed}: it is on {node}, and we say that it fits {ours:?}: {kept}"));
                 }
-                None => {
-                    homeless += 1;
-                    if !ours.is_empty() {
-                        wrong.push(format!("seed {seed}: it is nowhere, and we say that it fits {ours:?}: {kept}"));
-                    }
+            } else {
+                homeless += 1;
+                if !ours.is_empty() {
+                    wrong.push(format!("seed {seed}: it is nowhere, and we say that it fits {ours:?}: {kept}"));
                 }
             }
             control.delete(&own).await;

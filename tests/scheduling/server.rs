@@ -49,7 +49,9 @@ fn bundle() -> Option<PathBuf> {
 /// The servers.
 pub(crate) struct Control {
     client: kube::Client,
-    _servers: Vec<Server>,
+    /// They end with it.
+    #[expect(dead_code, reason = "it is held, not read")]
+    servers: Vec<Server>,
     _folder: tempfile::TempDir,
 }
 
@@ -96,10 +98,10 @@ impl Control {
         config.auth_info.token = Some("admin-token".to_owned().into());
         let mut servers = vec![Server::start(&mut etcd), Server::start(&mut apiserver)];
         let client = kube::Client::try_from(config).unwrap();
-        let mut control = Self { client, _servers: Vec::new(), _folder: folder };
+        let mut control = Self { client, servers: Vec::new(), _folder: folder };
         until("the API server is ready", async || control.call("GET", "/readyz", None).await.is_ok()).await;
         servers.push(Server::start(&mut scheduler));
-        control._servers = servers;
+        control.servers = servers;
         Some(control)
     }
 
