@@ -50,7 +50,6 @@ fn bundle() -> Option<PathBuf> {
 pub(crate) struct Control {
     client: kube::Client,
     /// They end with it.
-    #[expect(dead_code, reason = "it is held, not read")]
     servers: Vec<Server>,
     _folder: tempfile::TempDir,
 }
