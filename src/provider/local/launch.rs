@@ -50,9 +50,11 @@ pub(super) fn start(site: &Site, record: &Record, host: u8, lock: &Lock) -> Resu
     let console = File::create(&log).at("make", &log)?;
     let errors = console.try_clone().at("share", &log)?;
     let held: Stdio = lock.share().at("share the lock of", &folder)?.into();
-    // setsid forks, so that nothing is left for us to wait for and nobody's signal reaches the machine.
+    // setsid forks, so that nothing is left for us to wait for and nobody's signal reaches the machine. The script is
+    // read by a shell, not executed: a child that another thread forks just now still holds it open for writing, and
+    // the kernel executes no such file ("Text file busy").
     let ended = Command::new("setsid")
-        .arg("--fork")
+        .args(["--fork", "/bin/sh"])
         .args([script.as_path(), &folder, &base])
         .args(arguments(site, record, &folder, host))
         .current_dir("/")
