@@ -195,6 +195,16 @@ fn d6_a_template_may_complete_the_one_before_it() {
 }
 
 #[test]
+fn d10_credentials_are_in_no_document() {
+    let Some(mut oracle) = oracle("D10") else { return };
+    let text = super::templates::MAIN;
+    let request = json!({"op": "launch", "templates": {"a": text}, "files": {}, "names": ["a"], "adds": []});
+    let theirs = oracle.ask(&request)["text"].as_str().unwrap().to_owned();
+    assert!(theirs.contains("auth") && theirs.contains("geheim-4711"), "{theirs}");
+    assert!(!merged(&[("a", text)], &[], true).contains("auth"));
+}
+
+#[test]
 fn d11_a_number_has_a_text() {
     let Some(mut oracle) = oracle("D11") else { return };
     let text = "system front ( n = 3 and disk.0.image.url = 'one://h/1' )\nsystem wn ( disk.0.image.url = 'one://h/1' )\ndeploy front 1\nconfigure front (\n@begin\n- vars: {N: {ec3_xpath: /system/front/n}}\n@end\n)\n";

@@ -369,3 +369,46 @@ fn merged_templates() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n=====\n"));
     assert!(same > 100, "{same}");
 }
+
+/// Both commands as a person runs them: `ec3 launch --dry-run -p` with credentials, and `marea radl merge --compat`.
+#[test]
+fn launched_templates() {
+    let Some(mut oracle) = oracle("launched templates") else { return };
+    let mut dice = Dice::new(number("MAREA_SEED", 5) as u64);
+    let (mut same, mut refused) = (0, 0);
+    while same + refused < 12 * number("MAREA_ORACLE", 1) {
+        let launch = templates::launch(&mut dice);
+        let request = json!({"op": "launch", "templates": launch.templates, "files": launch.files, "names": launch.names, "adds": launch.adds});
+        let reply = oracle.ask(&request);
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in &launch.templates {
+            std::fs::write(folder.path().join(format!("{name}.radl")), text).unwrap();
+        }
+        for (name, text) in &launch.files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_marea"));
+        command.args(["radl", "merge", "--compat", "--dialect", "ec3", "--templates"]).arg(folder.path());
+        command.args(&launch.names).args(launch.adds.iter().flat_map(|piece| ["--add", piece]));
+        let out = command.current_dir(folder.path()).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr);
+        if reply["ok"] != true {
+            let theirs = reply["error"].as_str().unwrap();
+            assert!(!out.status.success() || differences::deliberate_refusal(theirs), "{launch:?}: {theirs}");
+            refused += 1;
+            continue;
+        }
+        assert!(out.status.success(), "{launch:?}: {said}");
+        let theirs = reply["text"].as_str().unwrap();
+        assert!(theirs.contains("geheim-4711"), "EC3 puts its credentials into the document: {theirs}");
+        let ours = String::from_utf8(out.stdout).unwrap();
+        assert!(!ours.contains("auth"), "D10: {ours}");
+        let (theirs, ours) = (final_form(&mut oracle, theirs), final_form(&mut oracle, &ours));
+        let mut found = Vec::new();
+        differ("", &theirs.clone().unwrap_or_default(), &ours.clone().unwrap_or_default(), &mut found);
+        assert!(theirs.is_ok() && found.is_empty(), "{launch:?}\n{found:#?}\n{:?} {:?}", theirs.err(), ours.err());
+        same += 1;
+    }
+    println!("launched templates: {same} the same, {refused} refused by both");
+    assert!(same > 3, "{same}");
+}

@@ -6,9 +6,10 @@
 {"op": "time", "text": T}                seconds of IM's parser and of its check()
 {"op": "shipped", "folder": F, ..}       like merge, of the templates in a folder
 {"op": "merge", "templates": {NAME: TEXT}, "files": {NAME: TEXT}, "names": [..], "adds": [..]}
-                                         what `ec3 launch --dry-run -p` prints
+                                         what `ec3 launch --dry-run -p` would print
+{"op": "launch", ...the same}            what it does print, run as a program with credentials
 """
-import contextlib, importlib.machinery, importlib.util, io, json, os, sys, tempfile, time
+import contextlib, importlib.machinery, importlib.util, io, json, os, subprocess, sys, tempfile, time
 
 answers = sys.stdout
 sys.stdout = io.StringIO()
@@ -17,7 +18,8 @@ import yaml
 from radl import radl_json as im_json, radl_parse as im_parse
 from radl.radl import RADL as ImRadl
 
-loader = importlib.machinery.SourceFileLoader("ec3cli", os.path.join(os.path.dirname(sys.executable), "ec3"))
+program = os.path.join(os.path.dirname(sys.executable), "ec3")
+loader = importlib.machinery.SourceFileLoader("ec3cli", program)
 ec3 = importlib.util.module_from_spec(importlib.util.spec_from_loader("ec3cli", loader))
 loader.exec_module(ec3)
 from IM2.radl import radl_json as ec3_json, radl_parse as ec3_parse
@@ -48,6 +50,12 @@ def plays(data):
             part["recipes"] = yaml.safe_load(part["recipes"])
     return data
 
+def write(folder, request):
+    os.makedirs(folder, exist_ok=True)
+    for name, text in {**{n + ".radl": t for n, t in request["templates"].items()}, **request["files"]}.items():
+        with open(os.path.join(folder, name), "w") as out:
+            out.write(text)
+
 def answer(request):
     op = request["op"]
     if op == "im":
@@ -76,11 +84,22 @@ def answer(request):
         ec3.TEMPLATE_PATHS = [request["folder"]]
         radl = ec3.CmdLaunch.generate_radl(request["names"], request["adds"], "")
         return {"text": ec3.dump_radl(radl)}
+    if op == "launch":
+        with tempfile.TemporaryDirectory() as folder:
+            write(os.path.join(folder, "templates"), request)
+            with open(os.path.join(folder, "auth"), "w") as out:
+                out.write("type = InfrastructureManager; username = u; password = geheim-4711\n")
+            command = [sys.executable, program, "launch", "c", *request["names"]]
+            command += ["-n", "--dry-run", "-p", "-a", os.path.join(folder, "auth")]
+            for piece in request["adds"]:
+                command += ["--add", piece]
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+            if done.returncode:
+                raise ValueError(done.stdout + done.stderr)
+            return {"text": done.stdout}
     if op == "merge":
         with tempfile.TemporaryDirectory() as folder:
-            for name, text in {**{n + ".radl": t for n, t in request["templates"].items()}, **request["files"]}.items():
-                with open(os.path.join(folder, name), "w") as out:
-                    out.write(text)
+            write(folder, request)
             ec3.TEMPLATE_PATHS = [folder]
             radl = ec3.CmdLaunch.generate_radl(request["names"], request["adds"], "")
             return {"text": ec3.dump_radl(radl)}

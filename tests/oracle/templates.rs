@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::grammar::Dice;
 
 /// What a launch is given.
+#[derive(Debug)]
 pub struct Launch {
     pub templates: BTreeMap<String, String>,
     pub files: BTreeMap<String, String>,
@@ -12,7 +13,7 @@ pub struct Launch {
     pub adds: Vec<String>,
 }
 
-const MAIN: &str = "description main ( kind = 'main' and short = 's' and content = 'c' )
+pub const MAIN: &str = "description main ( kind = 'main' and short = 's' and content = 'c' )
 network public ( outbound = 'yes' and outports contains '22/tcp' )
 network private ()
 system front ( cpu.count>=2 and memory.size>=4g and net_interface.0.connection = 'private' and net_interface.0.dns_name = 'front' and net_interface.1.connection = 'public' and disk.0.os.name='linux' and disk.0.image.url = 'one://host/1' and ec3_max_instances = 1 )
