@@ -1,11 +1,13 @@
 //! First and last: the cluster is made, once, even after a kill; and nothing stays when it is destroyed.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::check;
-use crate::cluster::{Cluster, STATE, cgroup_of, ok, pause};
+use crate::cluster::{Cluster, MAREA, STATE, cgroup_of, ok, pause};
 
 pub fn bootstrap_is_done_once(cluster: &Cluster) -> Result<(), String> {
     let ready = cluster.kubectl(&["get", "nodes", "--no-headers"])?;
@@ -24,6 +26,34 @@ pub fn bootstrap_is_done_once(cluster: &Cluster) -> Result<(), String> {
     check!(images.contains("marea.local/busybox:1"), "the image was not brought back");
     let again = cluster.kubectl(&["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"])?;
     check!(uid == again, "bringing back an image made another cluster");
+    Ok(())
+}
+
+/// Local machines take root: whoever is not is told so, and nothing is made.
+pub fn without_root_nothing_is_made(_: &Cluster) -> Result<(), String> {
+    let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+    // The program and the template, where an ordinary user finds them.
+    let (program, template, state) =
+        (folder.path().join("marea"), folder.path().join("t.radl"), folder.path().join("state"));
+    fs::copy(MAREA, &program)
+        .and_then(|_| fs::copy("radl/elastic-local.radl", &template))
+        .map_err(|e| e.to_string())?;
+    for path in [folder.path(), &program] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(|e| e.to_string())?;
+    }
+    let out = Command::new(&program)
+        .uid(65534)
+        .gid(65534)
+        .current_dir("/")
+        .arg("--state")
+        .arg(&state)
+        .args(["bootstrap", "--provider", "local"])
+        .arg(&template)
+        .output()
+        .map_err(|e| e.to_string())?;
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    check!(out.status.code() == Some(1) && said.contains("takes root"), "{:?}: {said}", out.status);
+    check!(!state.exists(), "it made {}", state.display());
     Ok(())
 }
 

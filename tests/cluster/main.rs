@@ -36,6 +36,7 @@ type Open = fn() -> Result<Cluster, String>;
 
 const TESTS: &[(&str, Test)] = &[
     ("bootstrap_is_done_once", first::bootstrap_is_done_once),
+    ("without_root_nothing_is_made", first::without_root_nothing_is_made),
     ("bootstrap_finishes_after_kill", first::bootstrap_finishes_after_kill),
     ("a_join_that_half_happened_is_finished", first::a_join_that_half_happened_is_finished),
     ("the_daemon_has_the_least_rights", first::the_daemon_has_the_least_rights),
