@@ -72,17 +72,15 @@ pub(super) fn decide(state: &State, view: &View, now: Timestamp) -> Decision {
     let bound = survey::bound(state, &sites, atlas, &waiting);
     let mut question = Question { waiting, bound, most: most(state, now), offers: Vec::new() };
     let mut plan = Plan { sites, woken: Vec::new() };
-    for _ in 0..ROUNDS {
+    let mut again = 0..ROUNDS;
+    loop {
         let found = plan.make(state, &mut question);
         let refused = consent::refusals(atlas, (state, view, now), &question, &plan.sites, &found);
-        if refused.is_empty() {
+        if refused.is_empty() || again.next().is_none() {
             return words(&question, &plan.sites, &consent::without(found, &question, &refused));
         }
         plan.keep(&mut question, &found, &refused);
     }
-    let found = plan.make(state, &mut question);
-    let refused = consent::refusals(atlas, (state, view, now), &question, &plan.sites, &found);
-    words(&question, &plan.sites, &consent::without(found, &question, &refused))
 }
 
 /// So often a plan is made again without what the scheduler would refuse. What is refused then is not waited for.

@@ -227,7 +227,9 @@ impl QueueEntry {
     fn keys(&self) -> (&'static [&'static str], &'static [&'static str]) {
         const LOGIN: [&str; 7] =
             ["username", "password_file", "password_env", "every", "messages_per_pod", "limit", "pod_takes"];
-        const HTTP: [&str; 9] = [
+        // What some have is at the ends.
+        const HTTP: [&str; 10] = [
+            "consumer",
             "username",
             "password_file",
             "password_env",
@@ -236,31 +238,18 @@ impl QueueEntry {
             "every",
             "messages_per_pod",
             "limit",
-            "consumer",
+            "pod_takes",
         ];
         match self.kind {
-            QueueKind::Gateway => (&["url"], &["username", "password_file", "password_env", "token_file", "token_env"]),
+            QueueKind::Gateway => (&["url"], &HTTP[1..6]),
             QueueKind::RedisList => (&["url", "key", "pod"], &LOGIN),
             QueueKind::RedisStream => (&["url", "key", "group", "pod"], &LOGIN[..6]),
-            QueueKind::NatsJetstream => (&["url", "stream", "pod"], &HTTP),
+            QueueKind::NatsJetstream => (&["url", "stream", "pod"], &HTTP[..9]),
             QueueKind::Rabbitmq => (
                 &["url", "queue", "username", "pod"],
                 &["vhost", "password_file", "password_env", "every", "messages_per_pod", "limit"],
             ),
-            QueueKind::Prometheus => (
-                &["url", "query", "pod"],
-                &[
-                    "username",
-                    "password_file",
-                    "password_env",
-                    "token_file",
-                    "token_env",
-                    "every",
-                    "messages_per_pod",
-                    "limit",
-                    "pod_takes",
-                ],
-            ),
+            QueueKind::Prometheus => (&["url", "query", "pod"], &HTTP[1..]),
             QueueKind::Kueue => (&[], &["namespace", "ahead_of_quota"]),
         }
     }
