@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future::join_all;
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use marea::model::machine::{Off, Power};
 use marea::provider::im::ImProvider;
 use marea::provider::im::client::{Advice, ImClient, Settings};
@@ -84,11 +85,12 @@ async fn a_fleet_goes_up_and_down_and_a_killed_server_makes_nothing_twice() {
     one.power_on("wn-1").await.expect("on again is a success");
     assert_eq!(one.power("wn-1").await.unwrap(), Power::On);
 
-    // Killed in the middle of the rest, and started again: what it made is found, and nothing is made twice.
-    let (orders, ()) = tokio::join!(join_all(all.iter().skip(6).map(|name| one.power_on(name))), async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        server.kill();
-    });
+    // Killed in the middle of the rest, as soon as the first is answered while others are under way, and started again:
+    // what it made is found, and nothing is made twice.
+    let mut rest: FuturesUnordered<_> = all.iter().skip(6).map(|name| one.power_on(name)).collect();
+    let mut orders = vec![rest.next().await.unwrap()];
+    server.kill();
+    orders.extend(rest.collect::<Vec<_>>().await);
     assert!(orders.iter().any(Result::is_err), "it was killed too late to be noticed");
     for error in orders.into_iter().filter_map(Result::err) {
         assert!(matches!(error, ProviderError::Failed { .. }), "{error}");
