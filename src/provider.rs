@@ -86,6 +86,22 @@ pub enum ProviderError {
     },
 }
 
+/// Where a machine is reached, as its provider knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// Where it always is.
+    Declared,
+    /// It has no address yet: it gets one when it is made, or started.
+    Unknown,
+    /// There, until it is powered off.
+    At {
+        /// Its address.
+        address: String,
+        /// The port that leads to its SSH, where it is another than declared.
+        port: Option<u16>,
+    },
+}
+
 /// Powers machines and sees their power.
 pub trait Provider: Send + Sync {
     /// The provider's name, for messages and metrics.
@@ -109,6 +125,11 @@ pub trait Provider: Send + Sync {
             self.power_off(machine, Off::Hard).await?;
             self.power_on(machine).await
         })
+    }
+
+    /// Where it is reached. A virtual machine that is made anew may be somewhere else.
+    fn whereabouts<'a>(&'a self, _machine: &'a str) -> BoxFuture<'a, Whereabouts> {
+        Box::pin(async { Whereabouts::Declared })
     }
 
     /// Watts that the machine draws now, where somebody measures them.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -33,6 +33,11 @@ impl ImServer {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// Its Python environment.
+    pub fn venv(&self) -> &Path {
+        self.python.ancestors().nth(2).unwrap()
+    }
+
     /// Starts it, and waits until it answers.
     pub fn up(&mut self) {
         let child = Command::new(&self.python)
@@ -40,6 +45,8 @@ impl ImServer {
             .arg(self.port.to_string())
             .arg(&self.folder)
             .current_dir(&self.folder)
+            // Its image has this in a file of Ansible's.
+            .env("ANSIBLE_HOST_KEY_CHECKING", "False")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(self.folder.join("im.err")).unwrap())
@@ -82,6 +89,8 @@ pub enum Mode {
 pub struct Relay {
     pub url: String,
     mode: Arc<AtomicU8>,
+    /// Orders to add and to remove that came by.
+    orders: Arc<[AtomicUsize; 2]>,
 }
 
 impl Relay {
@@ -89,13 +98,19 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let mode = Arc::new(AtomicU8::new(Mode::Honest as u8));
-        let told = Arc::clone(&mode);
+        let orders = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+        let (told, counted) = (Arc::clone(&mode), Arc::clone(&orders));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(relay(client, port, Arc::clone(&told)));
+                tokio::spawn(relay(client, port, Arc::clone(&told), Arc::clone(&counted)));
             }
         });
-        Self { url, mode }
+        Self { url, mode, orders }
+    }
+
+    /// How many orders to add and to remove came by.
+    pub fn orders(&self) -> (usize, usize) {
+        (self.orders[0].load(Ordering::SeqCst), self.orders[1].load(Ordering::SeqCst))
     }
 
     pub fn set(&self, mode: Mode) {
@@ -103,7 +118,7 @@ impl Relay {
     }
 }
 
-async fn relay(mut client: TcpStream, port: u16, mode: Arc<AtomicU8>) {
+async fn relay(mut client: TcpStream, port: u16, mode: Arc<AtomicU8>, orders: Arc<[AtomicUsize; 2]>) {
     let mut request = Vec::new();
     let mut piece = vec![0; 65536];
     // One request a connection: its head, and as much body as it announces.
@@ -121,6 +136,9 @@ async fn relay(mut client: TcpStream, port: u16, mode: Arc<AtomicU8>) {
     }
     let mode = mode.load(Ordering::SeqCst);
     let is_order = request.starts_with(b"POST");
+    for (word, count) in [&b"POST"[..], b"DELETE"].into_iter().zip(&*orders) {
+        count.fetch_add(usize::from(request.starts_with(word)), Ordering::SeqCst);
+    }
     let answer = |body: &str| {
         format!(
             "HTTP/1.1 200 OK\r\ncontent-type: text/uri-list\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",

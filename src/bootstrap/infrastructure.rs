@@ -180,8 +180,10 @@ async fn watch(
             heard = messages.len();
             if !news.is_empty() {
                 folder.log("im", &news);
-                let last = news.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-                progress.say("im", last.trim());
+                // Ansible rules its pages with stars.
+                let says = |line: &&str| line.contains(char::is_alphanumeric);
+                let last = news.lines().rev().map(|line| line.trim_end_matches('*').trim()).find(says);
+                progress.say("im", last.unwrap_or_default());
             }
         }
         let mut waits = BTreeMap::new();

@@ -95,9 +95,9 @@ async fn remove(provider: &ImProvider, numbers: &[String]) -> anyhow::Result<Exi
         writeln!(std::io::stderr(), "error: {refusal}; nothing was removed")?;
         return Ok(ExitCode::from(2));
     }
+    let removed = provider.client().remove(provider.id(), numbers, true).await;
+    removed.with_context(|| format!("virtual machines {} are not removed", numbers.join(", ")))?;
     for number in numbers {
-        let removed = provider.client().remove(provider.id(), number).await;
-        removed.with_context(|| format!("virtual machine {number} is not removed"))?;
         println!("removed virtual machine {number}");
     }
     Ok(ExitCode::SUCCESS)

@@ -67,7 +67,7 @@ pub fn im(config: &Loaded, known: &Infrastructure) -> Result<ImProvider, String>
     let at = config.im().map_err(|e| e.to_string())?;
     let id = known.id.clone().ok_or("the infrastructure is not made yet: run `marea bootstrap` again")?;
     let patience = millis(at.off_patience_ms);
-    Ok(ImProvider::new(im_client(config)?, id, known.by_machine(), at.at_once, patience))
+    Ok(ImProvider::new(im_client(config)?, id, known.by_machine(), at.at_once, patience).with_network(at.network))
 }
 
 /// Machines that exist: by commands, or by the ways that they join. The error says what is wrong with the config.

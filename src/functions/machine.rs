@@ -122,7 +122,7 @@ impl Side {
 
 /// One machine.
 pub struct Machine {
-    host: Host,
+    host: watch::Sender<Host>,
     side: Side,
     access: Access,
     connection: watch::Sender<Option<Arc<Connection>>>,
@@ -131,14 +131,29 @@ pub struct Machine {
 impl Machine {
     /// One that is reached so.
     pub fn new(host: Host, side: Side, access: Access) -> Self {
-        Self { host, side, access, connection: watch::Sender::new(None) }
+        Self { host: watch::Sender::new(host), side, access, connection: watch::Sender::new(None) }
+    }
+
+    /// It is reached there from the next connection on.
+    pub fn moved(&self, address: &str, port: u16) {
+        self.host.send_if_modified(|host| {
+            let is_new = host.address != address || host.port != port;
+            address.clone_into(&mut host.address);
+            host.port = port;
+            is_new
+        });
+    }
+
+    fn name(&self) -> String {
+        self.host.borrow().name.clone()
     }
 
     /// Connects, and tells all that is heard, until nobody listens.
     pub async fn hear(&self, heard: mpsc::Sender<Heard>) {
         let mut pause = PAUSE.0;
         while !heard.is_closed() {
-            let silence = match Connection::open(&self.host, &self.access).await {
+            let host = self.host.borrow().clone();
+            let silence = match Connection::open(&host, &self.access).await {
                 Ok(connection) => {
                     pause = PAUSE.0;
                     self.listen(Arc::new(connection), &heard).await
@@ -172,7 +187,7 @@ impl Machine {
                             return;
                         }
                     }
-                    Err(error) => tracing::warn!(machine = %self.host.name, %error, %line, "no report"),
+                    Err(error) => tracing::warn!(machine = %self.name(), %error, %line, "no report"),
                 }
             }
         };
@@ -183,10 +198,8 @@ impl Machine {
 
     async fn ask(&self, words: &[&str], input: &[u8], limit: u64) -> Result<Outcome, RemoteError> {
         let connection = self.connection.borrow().clone();
-        let connection = connection.ok_or_else(|| RemoteError::Broken {
-            host: self.host.name.clone(),
-            reason: "it cannot be reached".to_owned(),
-        })?;
+        let connection = connection
+            .ok_or_else(|| RemoteError::Broken { host: self.name(), reason: "it cannot be reached".to_owned() })?;
         let argv = self.side.words(words);
         let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
         connection.ask(input, &argv, Duration::from_secs(limit)).await
@@ -228,7 +241,7 @@ impl Machine {
         if outcome.code == 0 {
             return Ok(());
         }
-        Err(RemoteError::Broken { host: self.host.name.clone(), reason: outcome.last_lines(3).join("; ") })
+        Err(RemoteError::Broken { host: self.name(), reason: outcome.last_lines(3).join("; ") })
     }
 }
 

@@ -5,70 +5,45 @@ mod auth;
 pub mod client;
 pub mod fragment;
 pub mod infrastructure;
+mod orders;
+mod sight;
+pub mod vm;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use futures::stream::{self, StreamExt as _};
-use tokio::sync::{Mutex, Semaphore};
 
 use self::client::{Advice, ImClient, ImError};
 use self::fragment::Fragment;
+use self::orders::{Orders, Want};
+use self::sight::{FRESH, Sight};
+use self::vm::{Made, Vm};
 use super::off::Waiting;
-use super::{Provider, ProviderError};
+use super::{Provider, ProviderError, Whereabouts};
 use crate::clock;
 use crate::model::machine::{Off, Power};
 
 const NAME: &str = "im";
-/// All machines are seen by one question; an answer serves all who ask within this time.
-const FRESH: Duration = Duration::from_secs(2);
-/// Names that are asked for at once.
-const AT_ONCE: usize = 8;
-/// How long an order whose answer was lost may still come true unseen.
-const UNCERTAIN: Duration = Duration::from_secs(30);
+/// How often a machine is looked at that is waited for.
+const GLANCE: Duration = Duration::from_secs(2);
 
 /// Machines of one infrastructure.
 pub struct ImProvider {
-    client: ImClient,
-    infrastructure: String,
     /// How each machine is added, by its name.
-    machines: BTreeMap<String, Fragment>,
-    seen: Mutex<Seen>,
-    orders: Semaphore,
-    glance: Duration,
+    machines: Arc<BTreeMap<String, Fragment>>,
+    sight: Arc<Sight>,
+    orders: Orders,
     patience: Duration,
-}
-
-/// What was last seen.
-#[derive(Debug, Default)]
-struct Seen {
-    at: Option<Instant>,
-    /// States by number.
-    states: BTreeMap<String, String>,
-    /// Names by number: they never change.
-    names: BTreeMap<String, Option<String>>,
-    /// Machines whose order had no answer, and when.
-    uncertain: BTreeMap<String, Instant>,
-    /// Strangers that were told of.
-    told: BTreeSet<String>,
-}
-
-/// A virtual machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Vm {
-    /// Its number in the infrastructure.
-    pub id: String,
-    /// The name that it bears; empty when it bears none.
-    pub name: String,
-    /// Its state, as the Infrastructure Manager says it.
-    pub state: String,
+    /// The network in which machines are reached.
+    network: Option<String>,
 }
 
 impl ImProvider {
     /// A provider for these machines of an infrastructure that is there.
     ///
-    /// Orders are given `at_once` at a time; one to power off is waited for as long as `patience`.
+    /// At most `at_once` machines are in one order; one to power off is waited for as long as `patience`.
     pub fn new(
         client: ImClient,
         infrastructure: String,
@@ -76,247 +51,131 @@ impl ImProvider {
         at_once: usize,
         patience: Duration,
     ) -> Self {
-        Self {
-            client,
-            infrastructure,
-            machines,
-            seen: Mutex::default(),
-            orders: Semaphore::new(at_once),
-            glance: Duration::from_secs(2),
-            patience,
-        }
+        let sight = Arc::new(Sight::new(client, infrastructure, machines.keys().cloned().collect()));
+        let machines = Arc::new(machines);
+        let orders = Orders::new(Arc::clone(&sight), Arc::clone(&machines), at_once, GLANCE);
+        Self { sight, orders, patience, machines, network: None }
+    }
+
+    /// Machines are reached in this network of the document, in place of by their first address.
+    #[must_use]
+    pub fn with_network(self, network: Option<String>) -> Self {
+        Self { network, ..self }
     }
 
     /// The virtual machines that bear no machine's name: somebody else's, or left from before. They are never touched.
     pub async fn strangers(&self) -> Result<Vec<Vm>, ImError> {
-        Ok(self.all().await?.into_iter().filter(|vm| !self.machines.contains_key(&vm.name)).collect())
+        Ok(self.all().await?.into_iter().filter(|vm| !self.knows(&vm.name)).collect())
     }
 
-    /// All virtual machines there are.
+    /// All virtual machines there are, now.
     pub async fn all(&self) -> Result<Vec<Vm>, ImError> {
-        Ok(self.look(Duration::ZERO).await?.into_values().flatten().collect())
+        Ok(self.sight.look(Duration::ZERO).await?.into_values().flatten().collect())
     }
 
     /// Whether a machine's name is one of ours.
     pub fn knows(&self, name: &str) -> bool {
-        self.machines.contains_key(name)
+        self.sight.is_ours(name)
     }
 
     /// What is asked of the Infrastructure Manager besides.
     pub fn client(&self) -> &ImClient {
-        &self.client
+        &self.sight.client
     }
 
     /// The infrastructure's ID.
     pub fn id(&self) -> &str {
-        &self.infrastructure
+        &self.sight.infrastructure
     }
 
     /// A machine's virtual machine, if it has one.
     pub async fn vm(&self, machine: &str) -> Result<Option<Vm>, ImError> {
-        Ok(self.find(machine, FRESH).await?.into_iter().next())
+        Ok(self.sight.look(FRESH).await?.remove(machine).unwrap_or_default().into_iter().next())
     }
 
     /// A machine's virtual machine as RADL, if it has one: its addresses and credentials stand there once it has them.
     pub async fn radl(&self, machine: &str) -> Result<Option<String>, ImError> {
         let Some(vm) = self.vm(machine).await? else { return Ok(None) };
-        self.client.machine(&self.infrastructure, &vm.id).await.map(Some)
+        self.client().machine(self.id(), &vm.id).await.map(Some)
     }
 
     /// What configuring said so far.
     pub async fn messages(&self) -> Result<String, ImError> {
-        self.client.messages(&self.infrastructure).await
+        self.client().messages(self.id()).await
     }
 
-    async fn find(&self, machine: &str, age: Duration) -> Result<Vec<Vm>, ImError> {
-        Ok(self.look(age).await?.remove(machine).unwrap_or_default())
+    fn is_ours(&self, machine: &str) -> Result<(), ProviderError> {
+        let unknown = || ProviderError::NoSuchMachine { provider: NAME, machine: machine.to_owned() };
+        if self.knows(machine) { Ok(()) } else { Err(unknown()) }
     }
 
-    /// All virtual machines by name, as seen at most `age` ago.
-    async fn look(&self, age: Duration) -> Result<BTreeMap<String, Vec<Vm>>, ImError> {
+    async fn see(&self, machine: &str) -> Result<Power, ProviderError> {
+        self.is_ours(machine)?;
         let now = clock::monotonic();
-        self.look_since(now.checked_sub(age).unwrap_or(now)).await
-    }
-
-    /// The same, as seen at that time or later: who waits while another looks is served by the same answer.
-    async fn look_since(&self, since: Instant) -> Result<BTreeMap<String, Vec<Vm>>, ImError> {
-        let mut seen = self.seen.lock().await;
-        if seen.at.is_none_or(|at| at < since) {
-            let now = clock::monotonic();
-            let states = self.client.states(&self.infrastructure).await?;
-            let new: Vec<String> = states.keys().filter(|id| !seen.names.contains_key(*id)).cloned().collect();
-            let found: Vec<_> = stream::iter(new)
-                .map(|id| async move { (self.client.machine(&self.infrastructure, &id).await, id) })
-                .buffer_unordered(AT_ONCE)
-                .collect()
-                .await;
-            for (radl, id) in found {
-                match radl {
-                    Ok(radl) => {
-                        let name = fragment::name(&radl, &id);
-                        seen.names.insert(id, name);
-                    }
-                    // It went in between: the next look will not show it.
-                    Err(error) if error.advice == Advice::Gone => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            seen.names.retain(|id, _| states.contains_key(id));
-            seen.states = states;
-            seen.at = Some(now);
-            self.tell_strangers(&mut seen);
-        }
-        let mut all: BTreeMap<String, Vec<Vm>> = BTreeMap::new();
-        for (id, state) in &seen.states {
-            let name = seen.names.get(id).cloned().flatten().unwrap_or_default();
-            let vm = Vm { id: id.clone(), name: name.clone(), state: state.clone() };
-            all.entry(name).or_default().push(vm);
-        }
-        Ok(all)
-    }
-
-    fn tell_strangers(&self, seen: &mut Seen) {
-        for (id, name) in &seen.names {
-            let known = name.as_ref().is_some_and(|name| self.machines.contains_key(name));
-            if !known && seen.told.insert(id.clone()) {
-                let name = name.as_deref().unwrap_or("without a name");
-                tracing::warn!(vm = %id, %name, "a virtual machine that is none of ours is in the infrastructure; it is left alone");
-            }
-        }
-    }
-
-    async fn see(&self, machine: &str, age: Duration) -> Result<Power, ProviderError> {
-        if !self.machines.contains_key(machine) {
-            return Err(ProviderError::NoSuchMachine { provider: NAME, machine: machine.to_owned() });
-        }
-        let now = clock::monotonic();
-        self.see_since(machine, now.checked_sub(age).unwrap_or(now)).await
+        self.see_since(machine, now.checked_sub(FRESH).unwrap_or(now)).await
     }
 
     async fn see_since(&self, machine: &str, since: Instant) -> Result<Power, ProviderError> {
-        let all = self.look_since(since).await;
+        let all = self.sight.look_since(since).await;
         let vms = all.map_err(|e| tell("status", machine, e))?.remove(machine).unwrap_or_default();
         let mut off = true;
         for vm in &vms {
+            let strange =
+                |reason: String| Err(ProviderError::Failed { what: "status", machine: machine.to_owned(), reason });
+            if vm.made == Made::Hidden {
+                return strange(format!(
+                    "two virtual machines of the infrastructure have number {}, so that this one cannot be reached: remove it in its cloud",
+                    vm.id
+                ));
+            }
             match vm.state.as_str() {
                 "stopped" | "off" | "deleting" => {}
                 // A failed one holds what it has until it is removed.
                 "pending" | "running" | "configured" | "unconfigured" | "failed" => off = false,
-                other => {
-                    let reason = format!("vm {} is `{other}` by the Infrastructure Manager", vm.id);
-                    return Err(ProviderError::Failed { what: "status", machine: machine.to_owned(), reason });
-                }
+                other => return strange(format!("vm {} is `{other}` by the Infrastructure Manager", vm.id)),
             }
         }
         Ok(if off { Power::Off } else { Power::On })
     }
 
     async fn switch_on(&self, machine: &str) -> Result<(), ProviderError> {
-        let fragment = self
-            .machines
-            .get(machine)
-            .ok_or_else(|| ProviderError::NoSuchMachine { provider: NAME, machine: machine.to_owned() })?;
-        let failed = |e: ImError| tell("power on", machine, e);
-        let _turn = self.orders.acquire().await;
-        self.settle(machine).await.map_err(failed)?;
-        // What was added by us is known at once: the same look serves a burst of orders.
-        let vms = self.find(machine, FRESH).await.map_err(failed)?;
-        if let Some(vm) =
-            vms.iter().find(|vm| matches!(vm.state.as_str(), "pending" | "running" | "configured" | "unconfigured"))
-        {
-            tracing::debug!(%machine, vm = %vm.id, "is there already");
-            return Ok(());
-        }
-        let order = if let Some(vm) = vms.iter().find(|vm| matches!(vm.state.as_str(), "stopped" | "off")) {
-            self.client.order(&self.infrastructure, &vm.id, "start").await
-        } else {
-            for vm in &vms {
-                self.remove(&vm.id).await.map_err(failed)?;
-            }
-            let added = self.client.add(&self.infrastructure, &fragment.of(machine), fragment.configure).await;
-            match added {
-                Ok(new) if new.is_empty() => Err(ImError {
-                    advice: Advice::Retry,
-                    text: "the Infrastructure Manager answered that it was done, and made nothing".to_owned(),
-                }),
-                Ok(new) => {
-                    let mut seen = self.seen.lock().await;
-                    for id in new {
-                        seen.names.insert(id.clone(), Some(machine.to_owned()));
-                        seen.states.insert(id, "pending".to_owned());
-                    }
-                    return Ok(());
-                }
-                Err(error) => Err(error),
-            }
-        };
-        let mut seen = self.seen.lock().await;
-        seen.at = None;
-        if order.as_ref().is_err_and(|error| error.advice == Advice::Retry) {
-            seen.uncertain.insert(machine.to_owned(), clock::monotonic());
-        }
-        drop(seen);
-        order.map_err(failed)
-    }
-
-    /// An order whose answer was lost may still be carried out: it is waited for before another is given.
-    async fn settle(&self, machine: &str) -> Result<(), ImError> {
-        let since = self.seen.lock().await.uncertain.get(machine).copied();
-        let Some(since) = since else { return Ok(()) };
-        while clock::monotonic().duration_since(since) < UNCERTAIN {
-            if !self.find(machine, Duration::ZERO).await?.is_empty() {
-                break;
-            }
-            tokio::time::sleep(self.glance).await;
-        }
-        self.seen.lock().await.uncertain.remove(machine);
-        Ok(())
-    }
-
-    async fn remove(&self, vm: &str) -> Result<(), ImError> {
-        match self.client.remove(&self.infrastructure, vm).await {
-            Err(error) if error.advice == Advice::Gone && error.text.contains("VM") => Ok(()),
-            other => other,
-        }
+        self.is_ours(machine)?;
+        self.orders.give(Want::On, machine).await.map_err(|e| tell("power on", machine, e))
     }
 
     async fn switch_off(&self, machine: &str) -> Result<(), ProviderError> {
-        if self.see(machine, FRESH).await? == Power::Off {
+        if self.see(machine).await? == Power::Off {
             return Ok(());
         }
-        let failed = |e: ImError| tell("power off", machine, e);
-        let reuse = self.machines.get(machine).is_some_and(|fragment| fragment.reuse);
         let began = clock::monotonic();
-        {
-            let _turn = self.orders.acquire().await;
-            for vm in self.find(machine, FRESH).await.map_err(failed)? {
-                let done = if reuse && vm.state != "failed" {
-                    self.client.order(&self.infrastructure, &vm.id, "stop").await
-                } else {
-                    self.remove(&vm.id).await
-                };
-                done.map_err(failed)?;
-            }
-        }
-        // One look after a while serves all orders that were given meanwhile.
-        let given = clock::monotonic();
-        tokio::time::sleep(self.glance / 4).await;
-        let waiting = Waiting { machine, began, patience: self.patience, glance: self.glance };
-        let mut since = given;
+        let order = self.orders.give(Want::Off, machine).await.map_err(|e| tell("power off", machine, e));
+        // One look serves all orders that were given together.
+        let mut since = clock::monotonic();
+        tokio::time::sleep(GLANCE / 8).await;
+        let waiting = Waiting { machine, began, patience: self.patience, glance: GLANCE };
         waiting
-            .seen_off(Ok(()), || {
+            .seen_off(order, || {
                 let seen = self.see_since(machine, since);
-                since = clock::monotonic() + self.glance / 2;
+                since = clock::monotonic() + GLANCE / 2;
                 seen
             })
             .await
     }
 
+    async fn place(&self, machine: &str) -> Whereabouts {
+        let radl = self.radl(machine).await.ok().flatten();
+        match radl.and_then(|radl| fragment::place(&radl, self.network.as_deref())) {
+            Some(place) => Whereabouts::At { address: place.address, port: place.port },
+            None => Whereabouts::Unknown,
+        }
+    }
+
     async fn reboot(&self, machine: &str) -> Result<(), ProviderError> {
+        self.is_ours(machine)?;
         let failed = |e: ImError| tell("power cycle", machine, e);
-        let vms = self.find(machine, Duration::ZERO).await.map_err(failed)?;
-        match vms.iter().find(|vm| vm.state != "failed") {
-            Some(vm) => self.client.order(&self.infrastructure, &vm.id, "reboot").await.map_err(failed),
+        let vms = self.sight.look(Duration::ZERO).await.map_err(failed)?.remove(machine).unwrap_or_default();
+        match vms.iter().find(|vm| vm.made == Made::Whole && vm.state != "failed") {
+            Some(vm) => self.client().order(self.id(), &vm.id, "reboot").await.map_err(failed),
             None => self.switch_on(machine).await,
         }
     }
@@ -339,8 +198,12 @@ impl Provider for ImProvider {
         Box::pin(async move { Ok(self.machines.keys().cloned().collect()) })
     }
 
+    fn whereabouts<'a>(&'a self, machine: &'a str) -> BoxFuture<'a, Whereabouts> {
+        Box::pin(self.place(machine))
+    }
+
     fn power<'a>(&'a self, machine: &'a str) -> BoxFuture<'a, Result<Power, ProviderError>> {
-        Box::pin(self.see(machine, FRESH))
+        Box::pin(self.see(machine))
     }
 
     fn power_on<'a>(&'a self, machine: &'a str) -> BoxFuture<'a, Result<(), ProviderError>> {

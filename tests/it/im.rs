@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future::join_all;
-use futures::stream::{FuturesUnordered, StreamExt as _};
 use marea::model::machine::{Off, Power};
 use marea::provider::im::ImProvider;
 use marea::provider::im::client::{Advice, ImClient, Settings};
 use marea::provider::im::fragment::{Fragment, fragments, name};
 use marea::provider::im::infrastructure::Infrastructure;
+use marea::provider::im::vm::Made;
 use marea::provider::{Provider as _, ProviderError};
 use marea::radl;
 
@@ -45,7 +45,7 @@ fn fleet(count: usize, reuse: bool) -> BTreeMap<String, Fragment> {
 }
 
 fn provider(client: ImClient, id: &str, machines: BTreeMap<String, Fragment>) -> ImProvider {
-    ImProvider::new(client, id.to_owned(), machines, 4, Duration::from_secs(60))
+    ImProvider::new(client, id.to_owned(), machines, 32, Duration::from_secs(60))
 }
 
 /// An infrastructure with a front-end that nobody here is to touch.
@@ -67,6 +67,19 @@ async fn names(client: &ImClient, id: &str) -> Vec<String> {
     names
 }
 
+/// The provider says of each machine what the server itself says: by another question, machine by machine.
+async fn sees_what_is_there(one: &ImProvider, plain: &ImClient, id: &str, machines: &[String]) {
+    one.all().await.unwrap();
+    let there = names(plain, id).await;
+    let mut distinct = there.clone();
+    distinct.dedup();
+    assert_eq!(distinct, there, "one virtual machine for each name");
+    for name in machines {
+        let is = if there.contains(name) { Power::On } else { Power::Off };
+        assert_eq!(one.power(name).await.unwrap(), is, "{name}: {there:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fleet_goes_up_and_down_and_a_killed_server_makes_nothing_twice() {
     let at = tempfile::tempdir().unwrap();
@@ -75,7 +88,7 @@ async fn a_fleet_goes_up_and_down_and_a_killed_server_makes_nothing_twice() {
     let plain = client(&server.url(), &auth, 60);
     assert_eq!(plain.version().await.unwrap().trim(), "2.0.0");
     let id = infrastructure(&plain).await;
-    let machines = fleet(12, false);
+    let machines = fleet(40, false);
     let all: Vec<String> = machines.keys().cloned().collect();
     let one = provider(client(&server.url(), &auth, 60), &id, machines.clone());
     assert_eq!(one.power("wn-1").await.unwrap(), Power::Off);
@@ -84,36 +97,37 @@ async fn a_fleet_goes_up_and_down_and_a_killed_server_makes_nothing_twice() {
     }
     one.power_on("wn-1").await.expect("on again is a success");
     assert_eq!(one.power("wn-1").await.unwrap(), Power::On);
+    sees_what_is_there(&one, &plain, &id, &all).await;
 
-    // Killed in the middle of the rest, as soon as the first is answered while others are under way, and started again:
-    // what it made is found, and nothing is made twice.
-    let mut rest: FuturesUnordered<_> = all.iter().skip(6).map(|name| one.power_on(name)).collect();
-    let mut orders = vec![rest.next().await.unwrap()];
-    server.kill();
-    orders.extend(rest.collect::<Vec<_>>().await);
-    assert!(orders.iter().any(Result::is_err), "it was killed too late to be noticed");
-    for error in orders.into_iter().filter_map(Result::err) {
-        assert!(matches!(error, ProviderError::Failed { .. }), "{error}");
-    }
+    // Killed in the middle of the rest, when it is seen to make some of them (and has written down the first of these),
+    // and started again.
+    let rest = join_all(all.iter().skip(6).map(|name| one.power_on(name)));
+    let killed = async {
+        while plain.whole(&id).await.unwrap().iter().filter(|vm| vm.made == Made::UnderWay).count() < 4 {}
+        server.kill();
+    };
+    let (orders, ()) = tokio::join!(rest, killed);
+    let lost: Vec<ProviderError> = orders.into_iter().filter_map(Result::err).collect();
+    assert!(!lost.is_empty() && lost.iter().all(|error| matches!(error, ProviderError::Failed { .. })), "{lost:?}");
+    assert!(one.power("wn-1").await.is_err(), "what was seen before is not believed");
     server.up();
+    let before = plain.whole(&id).await.unwrap();
+    assert!(before.iter().any(|vm| vm.made == Made::Left), "it was killed in the middle: {before:?}");
+    // At each look what is said is what is there; and each order, given once more, is good for ever.
+    sees_what_is_there(&one, &plain, &id, &all).await;
+    let (again, others) = all.split_at(20);
+    for some in [again, others, again] {
+        for up in join_all(some.iter().map(|name| one.power_on(name))).await {
+            up.unwrap();
+        }
+        sees_what_is_there(&one, &plain, &id, &all).await;
+        for name in some {
+            assert_eq!(one.power(name).await.unwrap(), Power::On, "{name}");
+        }
+    }
     let mut expected: Vec<String> = all.iter().cloned().chain(["front".to_owned()]).collect();
     expected.sort();
-    let mut there = Vec::new();
-    for _ in 0..30 {
-        for name in &all {
-            one.power_on(name).await.unwrap();
-        }
-        there = names(&plain, &id).await;
-        let mut distinct = there.clone();
-        distinct.dedup();
-        assert_eq!(distinct, there, "one virtual machine for each name");
-        if there == expected {
-            break;
-        }
-        // What the server had begun when it was killed, it may drop some time after it is up again.
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    assert_eq!(there, expected);
+    assert_eq!(names(&plain, &id).await, expected, "one virtual machine for each name");
 
     // A person removes one, and adds one of another name: noticed, not fought.
     let states = plain.states(&id).await.unwrap();
@@ -121,7 +135,7 @@ async fn a_fleet_goes_up_and_down_and_a_killed_server_makes_nothing_twice() {
     for vm in states.keys() {
         let name = name(&plain.machine(&id, vm).await.unwrap(), vm).unwrap_or_default();
         if name == "wn-3" {
-            plain.remove(&id, vm).await.unwrap();
+            plain.remove(&id, std::slice::from_ref(vm), false).await.unwrap();
             removed = name;
         }
     }
@@ -225,17 +239,22 @@ async fn a_larger_fleet_is_made_and_removed_each_once() {
     let plain = client(&server.url(), &auth(at.path(), "right"), 60);
     let id = infrastructure(&plain).await;
     let machines = fleet(60, false);
-    let one = provider(client(&server.url(), &auth(at.path(), "right"), 60), &id, machines.clone());
+    let relay = Relay::before(server.port).await;
+    let one = provider(client(&relay.url, &auth(at.path(), "right"), 60), &id, machines.clone());
     for up in join_all(machines.keys().map(|name| one.power_on(name))).await {
         up.unwrap();
     }
     let mut expected: Vec<String> = machines.keys().cloned().chain(["front".to_owned()]).collect();
     expected.sort();
     assert_eq!(names(&plain, &id).await, expected);
+    let (added, _) = relay.orders();
+    assert!((2..=15).contains(&added), "those that wait go together: {added}");
     for down in join_all(machines.keys().map(|name| one.power_off(name, Off::Graceful))).await {
         down.unwrap();
     }
     assert_eq!(names(&plain, &id).await, ["front"]);
+    let (_, removed) = relay.orders();
+    assert!((2..=15).contains(&removed), "and so do removals: {removed}");
     plain.destroy(&id).await.unwrap();
 }
 

@@ -12,6 +12,10 @@ Config.LOG_FILE = f"{folder}/im.log"
 Config.LOG_LEVEL = "ERROR"
 # What a cloud says is believed for so many seconds.
 Config.VM_INFO_UPDATE_FREQUENCY = 1
+# How often configuring is looked at.
+Config.CHECK_CTXT_PROCESS_INTERVAL = 1
+Config.CONFMAMAGER_CHECK_STATE_INTERVAL = 1
+Config.UPDATE_CTXT_LOG_INTERVAL = 1
 
 from IM import im_service  # noqa: E402  (it reads the settings above)
 

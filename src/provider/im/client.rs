@@ -9,6 +9,7 @@ use reqwest::{Certificate, Client, Method, StatusCode};
 use serde_json::Value;
 
 use super::auth;
+use super::vm::{self, Vm};
 
 /// How often a question is asked before it is given up; an order is given once.
 const TRIES: u32 = 3;
@@ -123,6 +124,12 @@ impl ImClient {
         self.question(&format!("/infrastructures/{id}/data"), "application/json").await
     }
 
+    /// All virtual machines by one question, and how far each is made. What it answers grows with all that ever were.
+    pub async fn whole(&self, id: &str) -> Result<Vec<Vm>, ImError> {
+        let text = self.data(id).await?;
+        vm::exported(&text).ok_or_else(|| self.strange(&format!("/infrastructures/{id}/data"), &text))
+    }
+
     /// One virtual machine as RADL.
     pub async fn machine(&self, id: &str, vm: &str) -> Result<String, ImError> {
         self.question(&format!("/infrastructures/{id}/vms/{vm}"), "text/plain").await
@@ -135,9 +142,10 @@ impl ImClient {
         Ok(answer.lines().filter_map(last_part).collect())
     }
 
-    /// Removes a virtual machine.
-    pub async fn remove(&self, id: &str, vm: &str) -> Result<(), ImError> {
-        self.send(Method::DELETE, &format!("/infrastructures/{id}/vms/{vm}"), "text/plain", None).await.map(drop)
+    /// Removes virtual machines, all or none: where one of them is not there, none is removed.
+    pub async fn remove(&self, id: &str, vms: &[String], configure: bool) -> Result<(), ImError> {
+        let path = format!("/infrastructures/{id}/vms/{}?context={configure}", vms.join(","));
+        self.send(Method::DELETE, &path, "text/plain", None).await.map(drop)
     }
 
     /// `stop`, `start` or `reboot` of a virtual machine.

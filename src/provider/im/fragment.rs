@@ -11,6 +11,8 @@ use crate::radl::syntax::{Aspect, AspectKind, Body, Comparator, Document, Featur
 
 /// The property that holds a machine's name.
 const NAME: &str = "net_interface.0.dns_name";
+/// The property that says which system a system is made after.
+const CLASS: &str = "ec3_class";
 /// Where the name goes.
 const PLACE: &str = "@NAME@";
 
@@ -40,6 +42,50 @@ impl Fragment {
     /// The RADL that adds this machine.
     pub fn of(&self, machine: &str) -> String {
         self.radl.replace(PLACE, machine)
+    }
+
+    /// The RADL that adds these machines by one order. Each is a system of its own, since each has its own name. The
+    /// systems are named alike in every order (`wn`, `wn.1`, ...), because the infrastructure keeps all it was ever
+    /// told; their class says whose they are, as EC3 does it.
+    pub fn together(&self, machines: &[&str]) -> String {
+        let (document, _) = crate::radl::parse(&self.radl);
+        let (mut shared, mut systems, mut deploys) = (String::new(), String::new(), String::new());
+        let id = |name: &Name<'_>, slot: usize| match slot {
+            0 => name.text.to_owned(),
+            slot => format!("{}.{slot}", name.text),
+        };
+        for sentence in &document.sentences {
+            match sentence {
+                Sentence::Aspect(aspect) if aspect.kind == AspectKind::System => {
+                    for (slot, machine) in machines.iter().enumerate() {
+                        let name = id(&aspect.id, slot);
+                        let mut features = aspect.features.clone().unwrap_or_default();
+                        if slot > 0 && !features.iter().any(|feature| is(feature, CLASS)) {
+                            features.push(constraint(CLASS, aspect.id.text, aspect.id.span));
+                        }
+                        let id = Name { text: &name, ..aspect.id };
+                        let system = Sentence::Aspect(Aspect { id, features: Some(features), ..aspect.clone() });
+                        systems += &system.to_string().replace(PLACE, machine);
+                    }
+                }
+                Sentence::Deploy(deploy) => {
+                    let cloud = deploy.cloud.map(|cloud| format!(" {}", cloud.text)).unwrap_or_default();
+                    for slot in 0..machines.len() {
+                        let _ = writeln!(deploys, "deploy {} 1{cloud}", id(&deploy.system, slot));
+                    }
+                }
+                Sentence::Aspect(_) | Sentence::Configure(_) | Sentence::Contextualize(_) => {
+                    shared += &sentence.to_string();
+                }
+            }
+        }
+        shared + &systems + &deploys
+    }
+
+    /// Whether machines of this one and of the other may be added by one order. What Ansible configures may not: it
+    /// groups machines by their system.
+    pub fn joins(&self, other: &Self) -> bool {
+        !self.configure && self.radl == other.radl
     }
 }
 
@@ -212,12 +258,20 @@ fn keep(feature: &Feature<'_>) -> bool {
 }
 
 fn named(span: Span) -> Feature<'static> {
+    constraint(NAME, PLACE, span)
+}
+
+fn constraint<'a>(property: &'static str, text: &'a str, span: Span) -> Feature<'a> {
     Feature::Constraint {
-        name: Name { text: NAME, span },
+        name: Name { text: property, span },
         comparator: Comparator::Equal,
-        value: Value::Text(Text { raw: PLACE, span }),
+        value: Value::Text(Text { raw: text, span }),
         span,
     }
+}
+
+fn is(feature: &Feature<'_>, property: &str) -> bool {
+    matches!(feature, Feature::Constraint { name, .. } if name.text == property)
 }
 
 #[cfg(test)]
@@ -251,6 +305,25 @@ mod tests {
         assert_eq!(name("system a (net_interface.0.dns_name = 'vnode-#N#')", "3").as_deref(), Some("vnode-3"));
         assert!(all["wn"].configure && all["wn"].reuse && !all["front"].configure);
         assert!(crate::radl::parse(&wn).1.is_empty(), "it is right RADL");
+    }
+
+    #[test]
+    fn machines_of_one_order_have_each_its_own_system_and_name() {
+        let text = "network n (outbound = 'yes')\nsystem wn (cpu.count >= 1 and net_interface.0.connection = 'n')\ndeploy wn 1 mycloud\n";
+        let all = fragments(&crate::radl::parse(text).0);
+        let radl = all["wn"].together(&["a", "b"]);
+        let (document, wrong) = crate::radl::parse(&radl);
+        assert!(wrong.is_empty(), "it is right RADL: {radl}");
+        let systems: Vec<_> = document.aspects(AspectKind::System).map(|system| system.id.text).collect();
+        assert_eq!(systems, ["wn", "wn.1"]);
+        assert_eq!(radl.matches("network n").count(), 1, "{radl}");
+        assert!(radl.contains("deploy wn 1 mycloud\ndeploy wn.1 1 mycloud\n"), "{radl}");
+        let second = &radl[radl.find("system wn.1").unwrap()..];
+        assert!(second.contains("dns_name = 'b'") && second.contains("ec3_class = 'wn'"), "{radl}");
+        assert!(!radl[..radl.find("system wn.1").unwrap()].contains("ec3_class"), "{radl}");
+        assert!(all["wn"].joins(&all["wn"]) && !all["wn"].joins(&Fragment::default()));
+        let configured = Fragment { configure: true, ..all["wn"].clone() };
+        assert!(!configured.joins(&configured));
     }
 
     #[test]
