@@ -21,6 +21,7 @@ pub mod providers;
 pub mod radl;
 pub mod recipe;
 pub mod run;
+pub mod simulate;
 pub mod socket;
 pub mod status;
 pub mod why;
@@ -71,6 +72,8 @@ pub enum Command {
     Destroy(destroy::DestroyArgs),
     /// Be the daemon: power machines with the work.
     Run(run::RunArgs),
+    /// Run a trace of jobs through the daemon's decisions in virtual time: kWh, cost, waiting and boots.
+    Simulate(simulate::SimulateArgs),
     /// Show the machines: state, age and use.
     Status(status::StatusArgs),
     /// Say why a pod waits, or why a machine is as it is.
@@ -116,6 +119,7 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Bootstrap(args) => bootstrap::run(args, state, bundle).await,
         Command::Destroy(args) => destroy::run(args, state).await,
         Command::Run(args) => run::run(args, state).await,
+        Command::Simulate(args) => simulate::run(&args, state),
         Command::Status(args) => status::run(args, state).await,
         Command::Why(args) => why::run(args, state).await,
         Command::Power(args) => power::run(args, state).await,

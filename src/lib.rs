@@ -9,7 +9,7 @@
 //! 6  daemon                           the one event loop
 //! 5  executor, queue, bootstrap, http, supervisor   doing
 //! 4  provider, kubernetes, store, metrics, bundle, s3, contextualize
-//! 3  remote, clock, config, bootstrap::plan, contextualize::plan
+//! 3  remote, clock, config, bootstrap::plan, contextualize::plan; simulate, which is pure
 //! 2  autoscaler, recipe               deciding: pure
 //! 1  radl, scheduling, schedule       reading and fitting: pure
 //! 0  model, diagnostic                plain data
@@ -38,6 +38,7 @@ pub mod remote;
 pub mod s3;
 pub mod schedule;
 pub mod scheduling;
+pub mod simulate;
 pub mod standin;
 pub mod store;
 pub mod supervisor;

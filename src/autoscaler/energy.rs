@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policy::Policy;
 use super::state::{Tracked, after};
+use crate::model::machine::Machine;
 use crate::model::node::Shape;
 use crate::model::pod::Pod;
 
@@ -63,6 +64,33 @@ impl Default for Energy {
     }
 }
 
+/// What a machine draws, in milliwatts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Draws {
+    /// Off, its BMC awake.
+    pub standby: u64,
+    /// On, without work.
+    pub idle: u64,
+    /// At most.
+    pub full: u64,
+}
+
+/// What a machine draws, as the policy says it or else as its size tells.
+pub fn draws(policy: &Policy, machine: &Machine) -> Draws {
+    let energy = &policy.energy;
+    let (guess_idle, guess_full) = guess(&machine.shape);
+    let known = [energy.machines.get(&machine.name), energy.pools.get(&machine.pool)];
+    let watts = |of: fn(&Watts) -> Option<u32>, guess: u64| {
+        known.iter().flatten().find_map(|watts| of(watts)).map_or(guess, |watts| u64::from(watts) * 1000)
+    };
+    let idle = watts(|watts| watts.idle, guess_idle);
+    let full = watts(|watts| watts.full, guess_full).max(idle);
+    Draws { standby: watts(|watts| watts.standby, STANDBY).min(idle), idle, full }
+}
+
+/// What a machine that is off draws: its BMC and its network card are awake.
+const STANDBY: u64 = 8_000;
+
 /// What a machine costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Price {
@@ -87,16 +115,9 @@ pub(super) fn rack<'a>(policy: &'a Policy, tracked: &Tracked) -> Option<&'a str>
 
 /// What a machine costs.
 pub(super) fn price(policy: &Policy, tracked: &Tracked) -> Price {
-    let energy = &policy.energy;
-    let (guess_idle, guess_full) = guess(&tracked.machine.shape);
-    let known = [energy.machines.get(&tracked.machine.name), energy.pools.get(&tracked.machine.pool)];
-    let watts = |of: fn(&Watts) -> Option<u32>, guess: u64| {
-        known.iter().flatten().find_map(|watts| of(watts)).map_or(guess, |watts| u64::from(watts) * 1000)
-    };
-    let idle = watts(|watts| watts.idle, guess_idle);
-    let full = watts(|watts| watts.full, guess_full).max(idle);
+    let Draws { idle, full, .. } = draws(policy, &tracked.machine);
     let boot = boot_seconds(policy, tracked);
-    let stay = seconds(energy.stay_ms);
+    let stay = seconds(policy.energy.stay_ms);
     let milli = tracked.machine.shape.allocatable.cpu_milli.max(1);
     Price {
         idle,
@@ -107,11 +128,9 @@ pub(super) fn price(policy: &Policy, tracked: &Tracked) -> Price {
     }
 }
 
-/// What a machine draws that is off, in milliwatts: its BMC and its network card are awake.
+/// What a machine draws that is off, in milliwatts.
 pub(super) fn standby(policy: &Policy, tracked: &Tracked) -> u64 {
-    let energy = &policy.energy;
-    let known = [energy.machines.get(&tracked.machine.name), energy.pools.get(&tracked.machine.pool)];
-    known.iter().flatten().find_map(|watts| watts.standby).map_or(8_000, |watts| u64::from(watts) * 1000)
+    draws(policy, &tracked.machine).standby
 }
 
 /// What a second of this pod's waiting is worth, in millijoules: more the more important it is.

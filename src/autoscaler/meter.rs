@@ -135,9 +135,7 @@ fn draw(policy: &Policy, tracked: &Tracked, used_milli: u64, now: Timestamp) -> 
     let (model, is_on) = match tracked.phase {
         Phase::Unknown => return Draw::default(),
         Phase::Failed { .. } if seen_on => (price.idle, false),
-        Phase::Off | Phase::DeletingNode { .. } | Phase::Failed { .. } => {
-            (standby(policy, tracked).min(price.idle), false)
-        }
+        Phase::Off | Phase::DeletingNode { .. } | Phase::Failed { .. } => (standby(policy, tracked), false),
         Phase::PoweringOn { .. } => (price.full, false),
         Phase::PoweringOff { .. } => (price.idle, false),
         Phase::On { .. } | Phase::Cordoning | Phase::Looking | Phase::Draining | Phase::Uncordoning => {

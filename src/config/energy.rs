@@ -20,6 +20,10 @@ pub struct EnergyEntry {
     pub boot: Option<Millis>,
     /// All machines together may draw so much.
     pub max_watts: Option<u32>,
+    /// What a kWh costs. Only `marea simulate` reads it.
+    pub price: Option<f64>,
+    /// Of what; EUR unless it is said.
+    pub currency: Option<String>,
 }
 
 /// `watts = { idle = 60, full = 180, standby = 6 }` of a machine or a pool.

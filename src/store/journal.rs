@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
@@ -51,6 +51,9 @@ pub struct Replayed<S> {
     pub parted: Option<i64>,
 }
 
+/// A state, and the events after it.
+pub type Recorded<S> = (Option<S>, Vec<(Timestamp, Event)>);
+
 /// The open journal.
 pub struct Journal {
     path: PathBuf,
@@ -61,6 +64,37 @@ pub struct Journal {
 }
 
 impl Journal {
+    /// Reads what a journal's file holds without touching it: the state that its oldest snapshot has, and the events after
+    /// that.
+    pub fn record<S: DeserializeOwned>(path: &Path) -> Result<Recorded<S>, StoreError> {
+        let fault = |source| StoreError::Database { path: path.to_owned(), source };
+        let damaged = |seq: i64, reason: String| StoreError::Damaged { path: path.to_owned(), seq, reason };
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(fault)?;
+        let first: Option<i64> =
+            connection.query_row("SELECT min(seq) FROM line", [], |row| row.get(0)).map_err(fault)?;
+        let snapshot: Option<Snapshot> = connection
+            .query_row("SELECT seq, state, hash FROM snapshot ORDER BY seq LIMIT 1", [], snapshot_of)
+            .optional()
+            .map_err(fault)?
+            // The lines go back to the very beginning: they say all that it does.
+            .filter(|_| first != Some(1));
+        let from = snapshot.as_ref().map_or(0, |(seq, ..)| *seq);
+        let state = snapshot.map(|(seq, state, _)| {
+            serde_json::from_str(&state).map_err(|error| damaged(seq, format!("snapshot: {error}")))
+        });
+        let mut statement =
+            connection.prepare("SELECT seq, at, event FROM line WHERE seq > ?1 ORDER BY seq").map_err(fault)?;
+        let mut rows = statement.query([from]).map_err(fault)?;
+        let mut events = Vec::new();
+        while let Some(row) = rows.next().map_err(fault)? {
+            let (seq, at, event): (i64, String, String) =
+                (|| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))().map_err(fault)?;
+            let at = at.parse().map_err(|error| damaged(seq, format!("time: {error}")))?;
+            events.push((at, serde_json::from_str(&event).map_err(|error| damaged(seq, format!("event: {error}")))?));
+        }
+        Ok((state.transpose()?, events))
+    }
+
     /// Opens `journal.db` in the directory, making it when there is none.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         let path = directory.join("journal.db");

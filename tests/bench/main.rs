@@ -31,6 +31,7 @@ mod minio;
 mod parser;
 mod power;
 mod radl;
+mod simulate;
 mod solve;
 mod supervisor;
 
@@ -65,6 +66,9 @@ fn main() {
     }
     if wanted("solve") {
         figures.extend(solve::figures());
+    }
+    if wanted("simulate") {
+        figures.extend(simulate::figures());
     }
     if wanted("power") {
         figures.extend(power::figures());

@@ -36,5 +36,6 @@ mod radl;
 mod recipe;
 mod remote;
 mod s3;
+mod simulate;
 mod store;
 mod supervisor;
