@@ -21,6 +21,7 @@ mod resources;
 mod selector;
 mod spot;
 mod taints;
+mod topology;
 mod volumes;
 
 pub use self::affinity::accepts;

@@ -2,7 +2,7 @@
 //! beside them. It is made once; then only what has changed is looked at again.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, MutexGuard};
 
 use foldhash::fast::FixedState;
@@ -212,13 +212,17 @@ type Met<T> = HashSet<T, FixedState>;
 struct Asks<'a> {
     spread: Vec<(&'a str, &'a Spread)>,
     terms: Vec<&'a PodTerm>,
+    /// Who asks: namespaces and labels.
+    who: Vec<(&'a str, &'a BTreeMap<String, String>)>,
 }
 
 impl<'a> Asks<'a> {
     fn of(waiting: &[Waiter<'a>]) -> Self {
         let mut asks = Self::default();
-        let (mut spread, mut terms) = (Met::default(), Met::default());
+        let (mut spread, mut terms, mut who) = (Met::default(), Met::default(), Met::default());
         for pod in waiting.iter().map(|waiter| waiter.pod) {
+            let me = (pod.id.namespace.as_str(), &pod.labels);
+            asks.who.extend(who.insert(me).then_some(me));
             let rules = pod.spread.iter().map(|rule| (pod.id.namespace.as_str(), rule));
             asks.spread.extend(rules.filter(|rule| spread.insert(*rule)));
             let all = pod.pod_affinity.iter().chain(&pod.pod_anti_affinity);
@@ -230,7 +234,13 @@ impl<'a> Asks<'a> {
     /// True when it may matter where pods of this class are.
     fn about(&self, class: &Class, state: &State) -> bool {
         let (namespace, labels) = (class.namespace.as_str(), &class.labels);
-        !class.pod_anti_affinity.is_empty()
+        let refuses = |term: &PodTerm| {
+            let refused = |(namespace, labels): &(&str, &BTreeMap<String, String>)| {
+                term_selects(term, Whose::Placed, namespace, labels, &state.facts)
+            };
+            self.who.iter().any(refused)
+        };
+        class.pod_anti_affinity.iter().any(refuses)
             || self.spread.iter().any(|(of, rule)| *of == namespace && selects(rule.selector.as_ref(), labels))
             || self.terms.iter().any(|term| term_selects(term, Whose::New, namespace, labels, &state.facts))
     }

@@ -27,6 +27,8 @@ use crate::store::journal::{Journal, Line};
 
 /// A snapshot for readers is not made more often than this, however many events there are.
 const PUBLISH: Duration = Duration::from_millis(100);
+/// And it takes at most this part of the time, however many machines there are.
+const PUBLISHING: u32 = 10;
 /// The longest sleep: the wall clock may be set meanwhile.
 const LONGEST: Duration = Duration::from_mins(1);
 
@@ -53,6 +55,8 @@ pub(super) struct Owner {
     /// Something happened since notices were last made.
     untold: bool,
     published: Option<Instant>,
+    /// How long the last snapshot for readers took to make.
+    publishing: Duration,
     dirty: bool,
 }
 
@@ -108,6 +112,7 @@ impl Owner {
             notices: watch::Sender::new(Arc::default()),
             untold: false,
             published: None,
+            publishing: Duration::ZERO,
             dirty: true,
         })
     }
@@ -201,10 +206,11 @@ impl Owner {
             tracing::warn!(%error, "no snapshot");
         }
         self.metrics.decided(started.elapsed());
-        self.count();
+        self.count_boots();
         self.dirty = true;
         self.untold = true;
-        if self.published.is_none_or(|published| published.elapsed() >= PUBLISH) {
+        let pause = PUBLISH.max(self.publishing * PUBLISHING);
+        if self.published.is_none_or(|published| published.elapsed() >= pause) {
             self.publish();
         }
         Ok(Some(lines.into_iter().flat_map(|line| line.actions).collect()))
@@ -325,6 +331,10 @@ impl Owner {
         self.metrics.pending_pods(self.state.demand().count());
         self.promises.count(&self.state, &self.metrics);
         self.metrics.watch_fresh(self.state.fresh());
+    }
+
+    /// Counts how long the boots took that are over.
+    fn count_boots(&mut self) {
         let (state, metrics) = (&self.state, &self.metrics);
         self.boots.retain(|name, started| match state.machines.get(name).map(|tracked| &tracked.phase) {
             Some(Phase::PoweringOn { .. } | Phase::Unknown | Phase::Off) => true,
@@ -379,7 +389,8 @@ impl Owner {
     }
 
     fn publish(&mut self) {
-        let now = clock::now();
+        let (now, began) = (clock::now(), clock::monotonic());
+        self.count();
         let turned = self.view.borrow().turned.clone();
         turned.store(now.as_millisecond(), Ordering::Relaxed);
         let view = View {
@@ -396,6 +407,7 @@ impl Owner {
         };
         self.view.send_replace(Arc::new(view));
         self.published = Some(clock::monotonic());
+        self.publishing = began.elapsed();
         self.dirty = false;
     }
 

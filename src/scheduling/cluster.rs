@@ -11,7 +11,8 @@ use super::class::Class;
 use super::counter::{Accepted, Among, Count, Counter, Who};
 use super::misfit::Misfit;
 use super::selector::{Whose, selects, term_selects};
-use super::spot::{Spot, ahead, domain_of, named};
+use super::spot::{Look, Spot, ahead, named};
+use super::topology::Topology;
 use super::{resources, taints, volumes};
 use crate::model::fact::Facts;
 use crate::model::node::{Shape, Taint};
@@ -41,8 +42,11 @@ pub struct Cluster {
     vacant: Vec<usize>,
     counters: Vec<Counter>,
     by_count: Lookup<Count>,
-    /// By topology key: the number of each of its values.
-    domains: BTreeMap<String, BTreeMap<String, u32>>,
+    topology: Topology,
+    /// The numbers of nodes' looks.
+    looks: HashMap<Look, usize, FixedState>,
+    /// Counters for which it matters which nodes there are.
+    choosy: Vec<usize>,
     /// How many pods on nodes use a claim.
     users: BTreeMap<String, u64>,
 }
@@ -112,7 +116,9 @@ impl Cluster {
         let node = self.vacant.pop().unwrap_or(self.nodes.len());
         // A cordoned node has the taint that says so, too, which spread constraints may honor.
         let cordon = cordoned.then(taints::cordon);
-        let taints = shape.taints.iter().chain(transient).cloned().chain(cordon).collect();
+        let taints: Vec<Taint> = shape.taints.iter().chain(transient).cloned().chain(cordon).collect();
+        let next = self.looks.len();
+        let look = *self.looks.entry(Look::of(shape, &taints)).or_insert(next);
         let spot = Spot {
             name: name.to_owned(),
             shape: shape.clone(),
@@ -121,10 +127,13 @@ impl Cluster {
             used: Resources::default(),
             pods: BTreeMap::new(),
             nominated: Vec::new(),
+            look,
         };
-        for counter in &mut self.counters {
-            let domain = domain_of(&mut self.domains, &counter.count, &spot);
-            counter.node_comes(node, domain);
+        self.topology.node_comes(node, &spot);
+        for counter in &self.choosy {
+            let counter = &mut self.counters[*counter];
+            let among = counter.count.is_among(name, &spot.shape.labels, &spot.taints);
+            counter.node_comes(&self.topology, node, among);
         }
         if node == self.nodes.len() {
             self.nodes.push(Some(spot));
@@ -142,9 +151,10 @@ impl Cluster {
                 self.unplace(class, node);
             }
         }
-        for counter in &mut self.counters {
-            counter.node_goes(node);
+        for counter in &self.choosy {
+            self.counters[*counter].node_goes(&self.topology, node);
         }
+        self.topology.node_goes(node);
         self.nodes[node] = None;
         self.vacant.push(node);
     }
@@ -191,10 +201,10 @@ impl Cluster {
             return *known;
         }
         let number = self.counters.len();
-        let mut counter = Counter::new(count.clone());
-        for (node, spot) in self.nodes.iter().enumerate() {
-            let domain = spot.as_ref().and_then(|spot| domain_of(&mut self.domains, &count, spot));
-            counter.node_comes(node, domain);
+        let mut counter = Counter::new(count.clone(), self.topology.key(&count.key, &self.nodes));
+        if count.is_choosy() {
+            self.choosy.push(number);
+            self.have_come(&mut counter);
         }
         for entry in &mut self.classes {
             if refuses(&count, &entry.class, &self.facts) {
@@ -203,13 +213,24 @@ impl Cluster {
             if count.counts(&entry.class, &self.facts) {
                 entry.raises.push(number);
                 for (node, pods) in &entry.on {
-                    counter.change(*node, *pods, 0);
+                    counter.change(&self.topology, *node, *pods, 0);
                 }
             }
         }
         self.counters.push(counter);
         self.by_count.insert(count, number);
         number
+    }
+
+    /// All nodes that are there come to a new counter. Those that look alike are judged once.
+    fn have_come(&self, counter: &mut Counter) {
+        let nameless = counter.count.is_nameless();
+        let mut judged: Vec<Option<bool>> = vec![None; self.looks.len()];
+        for (node, spot) in self.nodes.iter().enumerate().filter_map(|(node, spot)| Some((node, spot.as_ref()?))) {
+            let judge = || counter.count.is_among(&spot.name, &spot.shape.labels, &spot.taints);
+            let among = if nameless { *judged[spot.look].get_or_insert_with(judge) } else { judge() };
+            counter.node_comes(&self.topology, node, among);
+        }
     }
 
     fn prepare(&mut self, number: usize) {
@@ -259,7 +280,7 @@ impl Cluster {
             *self.users.entry(format!("{}/{}", entry.class.namespace, claim.claim)).or_default() += 1;
         }
         for counter in &entry.raises {
-            self.counters[*counter].change(node, 1, 0);
+            self.counters[*counter].change(&self.topology, node, 1, 0);
         }
     }
 
@@ -286,7 +307,7 @@ impl Cluster {
             }
         }
         for counter in &entry.raises {
-            self.counters[*counter].change(node, 0, 1);
+            self.counters[*counter].change(&self.topology, node, 0, 1);
         }
     }
 
@@ -316,11 +337,11 @@ impl Cluster {
             }
             let everybody = self.counted_only_when_nominated(class, &important);
             for (counter, pods) in &everybody {
-                self.counters[*counter].change(node, *pods, 0);
+                self.counters[*counter].change(&self.topology, node, *pods, 0);
             }
             let misfit = (0..steps).find_map(|step| self.filter(step, class, node));
             for (counter, pods) in &everybody {
-                self.counters[*counter].change(node, 0, *pods);
+                self.counters[*counter].change(&self.topology, node, 0, *pods);
             }
             for one in &important {
                 self.unplace(*one, node);
@@ -405,12 +426,11 @@ impl Cluster {
         asked.spread.iter().find_map(|(counter, spread, itself)| {
             let counter = &self.counters[*counter];
             let key = &spread.topology_key;
-            let Some(value) = spot.shape.labels.get(key) else { return Some(Misfit::SpreadKey { key: key.clone() }) };
+            if !spot.shape.labels.contains_key(key) {
+                return Some(Misfit::SpreadKey { key: key.clone() });
+            }
             // A node that is no domain itself may still share a value with those that are.
-            let there = counter.at(node).unwrap_or_else(|| {
-                let domain = self.domains.get(key).and_then(|values| values.get(value));
-                domain.map_or(0, |domain| counter.in_domain(*domain))
-            });
+            let there = counter.around(&self.topology, node);
             let fewest = match counter.fewest() {
                 _ if counter.domains() < u64::from(spread.min_domains) => 0,
                 Some(fewest) => fewest,
@@ -430,7 +450,10 @@ impl Cluster {
         if let Some(term) = terms.iter().find(|term| !spot.shape.labels.contains_key(&term.topology_key)) {
             return Some(Misfit::NotNear { key: term.topology_key.clone() });
         }
-        let lonely = asked.near.iter().position(|counter| self.counters[*counter].at(node).unwrap_or_default() == 0);
+        let lonely = asked
+            .near
+            .iter()
+            .position(|counter| self.counters[*counter].at(&self.topology, node).unwrap_or_default() == 0);
         if let Some(lonely) = lonely {
             // The first of pods that want to be together may go anywhere.
             let first = asked.near_itself && asked.near.iter().all(|counter| self.counters[*counter].total() == 0);
@@ -438,7 +461,7 @@ impl Cluster {
                 return Some(Misfit::NotNear { key: terms[lonely].topology_key.clone() });
             }
         }
-        let present = |counter: &&usize| self.counters[**counter].at(node).is_some_and(|pods| pods > 0);
+        let present = |counter: &&usize| self.counters[**counter].at(&self.topology, node).is_some_and(|pods| pods > 0);
         let key = |counter: &usize| self.counters[*counter].count.key.clone();
         if let Some(counter) = asked.apart.iter().find(present) {
             return Some(Misfit::NotApart { key: key(counter) });

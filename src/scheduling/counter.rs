@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use super::class::Class;
 use super::selector::{Whose, selects, term_selects};
+use super::spot::HOSTNAME;
+use super::topology::Topology;
 use super::{affinity, taints};
 use crate::model::fact::Facts;
-use crate::model::node::{Shape, Taint};
+use crate::model::node::Taint;
 use crate::model::pod::{PodTerm, Term, Toleration};
 use crate::model::selector::Selector;
 
@@ -53,14 +55,39 @@ pub(super) struct Count {
 #[derive(Debug, Clone)]
 pub(super) struct Counter {
     pub(super) count: Count,
-    /// By node: its domain, when it counts.
-    domains: Vec<Option<u32>>,
-    /// By domain: pods, and nodes.
+    /// The topology key's number.
+    key: usize,
+    /// By domain: pods.
     pods: Vec<u64>,
+    total: u64,
+    /// The domains there are, where that is asked.
+    there: Option<There>,
+}
+
+/// The domains there are: those of nodes that count.
+#[derive(Debug, Clone, Default)]
+struct There {
+    /// By node: it counts.
+    counts: Vec<bool>,
+    /// By domain: nodes that count.
     nodes: Vec<u64>,
     /// How many domains there are with so many pods.
     histogram: BTreeMap<u64, u64>,
-    total: u64,
+}
+
+impl There {
+    fn leave(&mut self, pods: u64) {
+        if let Some(domains) = self.histogram.get_mut(&pods) {
+            *domains -= 1;
+            if *domains == 0 {
+                self.histogram.remove(&pods);
+            }
+        }
+    }
+
+    fn enter(&mut self, pods: u64) {
+        *self.histogram.entry(pods).or_default() += 1;
+    }
 }
 
 impl Count {
@@ -81,79 +108,103 @@ impl Count {
         }
     }
 
+    /// True when only nodes of some kinds are domains, and it matters which domains there are.
+    pub(super) fn is_choosy(&self) -> bool {
+        self.among.is_some()
+    }
+
     /// True when the node may be a domain.
-    pub(super) fn is_among(&self, name: &str, shape: &Shape, taints: &[Taint]) -> bool {
+    pub(super) fn is_among(&self, name: &str, labels: &BTreeMap<String, String>, taints: &[Taint]) -> bool {
         let Some(among) = &self.among else { return true };
-        among.keys.iter().all(|key| shape.labels.contains_key(key))
+        among.keys.iter().all(|key| labels.contains_key(key))
             && among.accepted.as_ref().is_none_or(|one| {
-                affinity::mismatch(&one.node_selector, one.affinity.as_deref(), name, &shape.labels).is_none()
+                affinity::mismatch(&one.node_selector, one.affinity.as_deref(), name, labels).is_none()
             })
             && among.tolerations.as_ref().is_none_or(|tolerations| taints::untolerated(tolerations, taints).is_none())
+    }
+
+    /// True when nodes that differ by nothing but their names are domains alike.
+    pub(super) fn is_nameless(&self) -> bool {
+        self.among.iter().filter_map(|among| among.accepted.as_ref()).all(|one| {
+            let terms = one.affinity.iter().flatten();
+            let names = |term: &Term| {
+                !term.fields.is_empty() || term.labels.iter().any(|requirement| requirement.key == HOSTNAME)
+            };
+            !one.node_selector.contains_key(HOSTNAME) && !terms.clone().any(names)
+        })
     }
 }
 
 impl Counter {
-    pub(super) fn new(count: Count) -> Self {
-        Self { count, domains: Vec::new(), pods: Vec::new(), nodes: Vec::new(), histogram: BTreeMap::new(), total: 0 }
+    /// Counts by the key of that number.
+    pub(super) fn new(count: Count, key: usize) -> Self {
+        let there = count.is_choosy().then(There::default);
+        Self { count, key, pods: Vec::new(), total: 0, there }
     }
 
-    /// A node is there. `domain` is its value of the key, when it counts.
-    pub(super) fn node_comes(&mut self, node: usize, domain: Option<u32>) {
-        if self.domains.len() <= node {
-            self.domains.resize(node + 1, None);
+    /// A node is there, and may be a domain or not.
+    pub(super) fn node_comes(&mut self, topology: &Topology, node: usize, among: bool) {
+        let Some(there) = &mut self.there else { return };
+        if there.counts.len() <= node {
+            there.counts.resize(node + 1, false);
         }
-        self.domains[node] = domain;
-        let Some(domain) = domain.map(|domain| domain as usize) else { return };
-        if self.nodes.len() <= domain {
-            self.nodes.resize(domain + 1, 0);
-            self.pods.resize(domain + 1, 0);
+        let domain = topology.domain(self.key, node).filter(|_| among);
+        there.counts[node] = domain.is_some();
+        let Some(domain) = domain else { return };
+        if there.nodes.len() <= domain {
+            there.nodes.resize(domain + 1, 0);
         }
-        self.nodes[domain] += 1;
-        if self.nodes[domain] == 1 {
-            *self.histogram.entry(self.pods[domain]).or_default() += 1;
+        there.nodes[domain] += 1;
+        if there.nodes[domain] == 1 {
+            there.enter(self.pods.get(domain).copied().unwrap_or_default());
         }
     }
 
     /// A node goes; its pods must be gone before it.
-    pub(super) fn node_goes(&mut self, node: usize) {
-        let Some(domain) = self.domains.get_mut(node).and_then(Option::take).map(|domain| domain as usize) else {
-            return;
-        };
-        self.nodes[domain] -= 1;
-        if self.nodes[domain] == 0 {
-            self.leave(self.pods[domain]);
+    pub(super) fn node_goes(&mut self, topology: &Topology, node: usize) {
+        let Some(domain) = self.domain(topology, node) else { return };
+        let Some(there) = &mut self.there else { return };
+        there.counts[node] = false;
+        there.nodes[domain] -= 1;
+        if there.nodes[domain] == 0 {
+            there.leave(self.pods.get(domain).copied().unwrap_or_default());
         }
     }
 
-    fn leave(&mut self, pods: u64) {
-        if let Some(domains) = self.histogram.get_mut(&pods) {
-            *domains -= 1;
-            if *domains == 0 {
-                self.histogram.remove(&pods);
-            }
-        }
+    /// The node's domain, when the node counts.
+    fn domain(&self, topology: &Topology, node: usize) -> Option<usize> {
+        let counts = |there: &There| there.counts.get(node).copied().unwrap_or_default();
+        topology.domain(self.key, node).filter(|_| self.there.as_ref().is_none_or(counts))
     }
 
     /// Pods come to a node, or go from it.
-    pub(super) fn change(&mut self, node: usize, come: u64, go: u64) {
-        let Some(domain) = self.domains.get(node).copied().flatten().map(|domain| domain as usize) else { return };
+    pub(super) fn change(&mut self, topology: &Topology, node: usize, come: u64, go: u64) {
+        let Some(domain) = self.domain(topology, node) else { return };
+        if self.pods.len() <= domain {
+            self.pods.resize(domain + 1, 0);
+        }
         let before = self.pods[domain];
         let after = (before + come).saturating_sub(go);
         self.pods[domain] = after;
         self.total = (self.total + come).saturating_sub(go);
-        self.leave(before);
-        *self.histogram.entry(after).or_default() += 1;
+        if let Some(there) = &mut self.there {
+            there.leave(before);
+            there.enter(after);
+        }
     }
 
     /// The pods in a node's domain; `None` when the node is in none.
-    pub(super) fn at(&self, node: usize) -> Option<u64> {
-        let domain = self.domains.get(node).copied().flatten()? as usize;
-        Some(self.pods[domain])
+    pub(super) fn at(&self, topology: &Topology, node: usize) -> Option<u64> {
+        Some(self.in_domain(self.domain(topology, node)?))
     }
 
-    /// The pods in the domain of this value, though the node asked about may be no domain itself.
-    pub(super) fn in_domain(&self, domain: u32) -> u64 {
-        self.pods.get(domain as usize).copied().unwrap_or_default()
+    /// The pods in the domain that a node is in, though the node may not count itself.
+    pub(super) fn around(&self, topology: &Topology, node: usize) -> u64 {
+        topology.domain(self.key, node).map_or(0, |domain| self.in_domain(domain))
+    }
+
+    fn in_domain(&self, domain: usize) -> u64 {
+        self.pods.get(domain).copied().unwrap_or_default()
     }
 
     /// The pods in all domains.
@@ -161,13 +212,13 @@ impl Counter {
         self.total
     }
 
-    /// How many domains there are.
+    /// How many domains there are, where that is asked.
     pub(super) fn domains(&self) -> u64 {
-        self.histogram.values().sum()
+        self.there.iter().flat_map(|there| there.histogram.values()).sum()
     }
 
     /// The fewest pods that a domain has; `None` without domains.
     pub(super) fn fewest(&self) -> Option<u64> {
-        self.histogram.keys().next().copied()
+        self.there.as_ref()?.histogram.keys().next().copied()
     }
 }

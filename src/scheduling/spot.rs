@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::class::Class;
-use super::counter::Count;
 use super::misfit::Misfit;
 use super::{affinity, taints, volumes};
 use crate::model::fact::Facts;
 use crate::model::node::{Shape, Taint};
 use crate::model::resources::Resources;
+
+/// The label that every node has for itself.
+pub(super) const HOSTNAME: &str = "kubernetes.io/hostname";
 
 /// A node, or what a machine would become.
 #[derive(Debug, Clone)]
@@ -20,6 +22,24 @@ pub(super) struct Spot {
     pub(super) used: Resources,
     pub(super) pods: BTreeMap<usize, u64>,
     pub(super) nominated: Vec<(i32, usize)>,
+    /// The number of its look.
+    pub(super) look: usize,
+}
+
+/// What nodes are like that differ by nothing but their names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Look {
+    labels: BTreeMap<String, String>,
+    named: bool,
+    taints: Vec<Taint>,
+}
+
+impl Look {
+    pub(super) fn of(shape: &Shape, taints: &[Taint]) -> Self {
+        let mut labels = shape.labels.clone();
+        let named = labels.remove(HOSTNAME).is_some();
+        Self { labels, named, taints: taints.to_vec() }
+    }
 }
 
 /// What the scheduler finds out before it looks at any node (its `PreFilter`).
@@ -46,23 +66,4 @@ pub(super) fn named(class: &Class, spot: &Spot) -> Option<Misfit> {
         return Some(Misfit::Taint { taint: taint.clone() });
     }
     affinity::mismatch(&class.node_selector, class.affinity.as_deref(), &spot.name, &spot.shape.labels)
-}
-
-/// The node's domain of a counter, when it is one.
-pub(super) fn domain_of(
-    domains: &mut BTreeMap<String, BTreeMap<String, u32>>,
-    count: &Count,
-    spot: &Spot,
-) -> Option<u32> {
-    let value = spot.shape.labels.get(&count.key)?;
-    if !count.is_among(&spot.name, &spot.shape, &spot.taints) {
-        return None;
-    }
-    let values = domains.entry(count.key.clone()).or_default();
-    if let Some(known) = values.get(value) {
-        return Some(*known);
-    }
-    let number = u32::try_from(values.len()).unwrap_or(u32::MAX);
-    values.insert(value.clone(), number);
-    Some(number)
 }

@@ -18,6 +18,9 @@ use crate::autoscaler::{Action, Event};
 pub const LINES_PER_SNAPSHOT: u64 = 4096;
 /// The state's hash is written with each line that completes this many: enough to find where a replay parts.
 const LINES_PER_HASH: u64 = 64;
+/// Snapshots and hashes cost what the state is large: of a large one both come the more seldom, at most so many bytes of
+/// it for each line.
+const BYTES_PER_LINE: u64 = 16 << 10;
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS line (
@@ -61,6 +64,8 @@ pub struct Journal {
     next: i64,
     since_snapshot: u64,
     since_hash: u64,
+    /// The bytes of the state when it was last written.
+    weight: u64,
 }
 
 impl Journal {
@@ -113,7 +118,7 @@ impl Journal {
             )
             .map_err(fault)?;
         let since_snapshot = u64::try_from(since_snapshot).unwrap_or_default();
-        Ok(Self { path, connection, next, since_snapshot, since_hash: 0 })
+        Ok(Self { path, connection, next, since_snapshot, since_hash: 0, weight: 0 })
     }
 
     /// Folds the lines since the last snapshot with `step`.
@@ -216,7 +221,11 @@ impl Journal {
     pub fn append<S: Serialize>(&mut self, lines: &[Line], state: &S) -> Result<(), StoreError> {
         let Some(last) = lines.len().checked_sub(1) else { return Ok(()) };
         let count = lines.len() as u64;
-        let hash = (self.since_hash + count >= LINES_PER_HASH).then(|| hash_of(&json(state)));
+        let hash = (self.since_hash + count >= self.spaced(LINES_PER_HASH)).then(|| {
+            let state = json(state);
+            self.weight = state.len() as u64;
+            hash_of(&state)
+        });
         let first = self.next;
         let mut seq = first;
         let written: rusqlite::Result<()> = (|| {
@@ -242,7 +251,12 @@ impl Journal {
 
     /// True when enough lines have gathered that a snapshot is worth its size.
     pub fn wants_snapshot(&self) -> bool {
-        self.since_snapshot >= LINES_PER_SNAPSHOT
+        self.since_snapshot >= self.spaced(LINES_PER_SNAPSHOT)
+    }
+
+    /// So many lines, or more when the state is large.
+    fn spaced(&self, lines: u64) -> u64 {
+        lines.max(self.weight / BYTES_PER_LINE)
     }
 
     /// Writes the state, which must be that after the last line. The last lines stay, as many as lie between
@@ -250,6 +264,7 @@ impl Journal {
     pub fn snapshot<S: Serialize>(&mut self, state: &S) -> Result<(), StoreError> {
         let seq = self.next - 1;
         let state = json(state);
+        self.weight = state.len() as u64;
         let hash = hash_of(&state);
         let written: rusqlite::Result<()> = (|| {
             let transaction = self.connection.transaction()?;

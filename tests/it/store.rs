@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 struct Count {
     events: u64,
     last: Option<Timestamp>,
+    /// What makes it large.
+    ballast: String,
 }
 
 fn step(count: &mut Count, now: Timestamp, event: Event) -> Vec<Action> {
@@ -85,6 +87,25 @@ fn a_snapshot_shortens_the_replay_and_old_lines_go() {
         actions
     };
     assert!(journal.verify::<Count>(other).unwrap().parted.is_some());
+}
+
+#[test]
+fn a_large_state_is_hashed_the_more_seldom() {
+    let hashes = |ballast: usize| {
+        let directory = tempfile::tempdir().unwrap();
+        let mut count = Count { ballast: "x".repeat(ballast), ..Count::default() };
+        let mut journal = Journal::open(directory.path()).unwrap();
+        for batch in 0..9 {
+            let batch = lines(&mut count, batch * 64, batch * 64 + 64);
+            journal.append(&batch, &count).unwrap();
+        }
+        let database = rusqlite::Connection::open(directory.path().join("journal.db")).unwrap();
+        let with = "SELECT count(*) FROM line WHERE state_hash IS NOT NULL";
+        database.query_row(with, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!(hashes(0), 9, "each 64 lines");
+    // The first shows how large it is; then each 256 lines, for it has 256 times 16 KiB.
+    assert_eq!(hashes(4 << 20), 3);
 }
 
 #[test]
