@@ -122,7 +122,7 @@ pub fn write(known: &Infrastructure, folder: &Folder) -> Result<(), FolderError>
 /// Answers with the key that the cloud made, where it made one.
 pub async fn come_up(
     provider: &ImProvider,
-    known: &Infrastructure,
+    known: &mut Infrastructure,
     machines: &mut [Machine],
     network: Option<&str>,
     limit: Duration,
@@ -140,6 +140,7 @@ pub async fn come_up(
         .map(|machine| machine.name.as_str())
         .collect();
     watch(provider, machines, &configured, limit, folder, progress).await?;
+    images(provider, known, machines, folder, progress).await?;
     let mut key = None;
     for machine in machines {
         let radl = provider.radl(&machine.name).await?.unwrap_or_default();
@@ -158,6 +159,34 @@ pub async fn come_up(
         progress.say(&machine.name, &format!("is at {}", machine.address));
     }
     Ok(key)
+}
+
+/// An image of the first machine of each pool that is to have one (`ec3_golden_images`), now that it is configured: those
+/// that are added later are made from it. Without one they are made as this one was, only slower.
+async fn images(
+    provider: &ImProvider,
+    known: &mut Infrastructure,
+    machines: &[Machine],
+    folder: &Folder,
+    progress: &Progress,
+) -> Result<(), InfrastructureError> {
+    let wanted: Vec<String> =
+        known.terms.iter().filter(|(_, terms)| terms.golden).map(|(pool, _)| pool.clone()).collect();
+    for pool in wanted.into_iter().filter(|pool| !known.images.contains_key(pool)).collect::<Vec<_>>() {
+        let Some(machine) = machines.iter().find(|machine| machine.pool == pool && machine.role == Role::Worker) else {
+            continue;
+        };
+        let Some(vm) = provider.vm(&machine.name).await? else { continue };
+        match provider.client().snapshot(provider.id(), &vm.id, &format!("{}-{pool}", provider.id())).await {
+            Ok(url) => {
+                progress.say(&machine.name, &format!("its image, from which others of `{pool}` are made: {url}"));
+                known.images.insert(pool, url);
+                write(known, folder)?;
+            }
+            Err(error) => progress.say(&machine.name, &format!("no image is made of it: {error}")),
+        }
+    }
+    Ok(())
 }
 
 /// Follows states and messages until every machine is what it is to be.

@@ -343,7 +343,7 @@ async fn virtual_machines(
     let provider = providers::im(config, &known).map_err(wrong)?;
     let limit = std::time::Duration::from_millis(u64::try_from(at.boot_patience_ms).unwrap_or(3_600_000));
     let network = at.network.as_deref();
-    let key = infrastructure::come_up(&provider, &known, machines, network, limit, folder, progress).await?;
+    let key = infrastructure::come_up(&provider, &mut known, machines, network, limit, folder, progress).await?;
     let access = providers::access(config, folder.path());
     let access = Access { key: access.key.clone().or(key), ..access };
     Ok((Arc::new(provider), access))

@@ -143,6 +143,7 @@ async fn look(config: &Loaded, client: &ImClient, id: &str, mark: String) -> any
         mark,
         fragments: fragments(&document),
         terms: terms(&document),
+        images: BTreeMap::new(),
         machines: BTreeMap::new(),
     };
     let mut key = None;

@@ -323,7 +323,7 @@ fn site(at: &Path, url: &str, auth: &Path) -> (PathBuf, Vec<String>) {
     file("bundle/index.txt", "");
     let wn = "ec3_max_instances = 100";
     let radl = DOCUMENT
-        .replace(wn, "ec3_max_instances = 2")
+        .replace(wn, "ec3_max_instances = 2 and ec3_golden_images = 'true'")
         .replace("cpu.count>=1 and net", "cpu.count>=1 and memory.size>=512m and net");
     let radl = file("site.radl", &(radl + "deploy front 1\ndeploy wn 1\n"));
     let config = file(
@@ -369,6 +369,14 @@ async fn bootstrap_makes_one_infrastructure_though_the_answer_is_lost_and_goes_o
     assert!(text.contains("no SSH to `front`"), "{text}");
     assert_eq!(names(&plain, &id).await, ["front", "wn-1", "wn-2"], "each once");
     assert_eq!(plain.infrastructures().await.unwrap(), [id.as_str()]);
+
+    // Of the first worker an image was made, and another that is added is made from it.
+    let known = Infrastructure::read(&state).unwrap().unwrap();
+    assert!(text.contains("its image") && known.images["wn"].ends_with(&format!("{id}-wn")), "{text}");
+    let ours = provider(client(&server.url(), &auth, 60), &id, known.by_machine());
+    ours.power_off("wn-2", Off::Graceful).await.unwrap();
+    ours.power_on("wn-2").await.unwrap();
+    assert!(ours.radl("wn-2").await.unwrap().unwrap().contains(&known.images["wn"]));
 
     // Gone meanwhile: told, and not made anew.
     plain.destroy(&id).await.unwrap();

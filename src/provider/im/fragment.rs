@@ -13,6 +13,8 @@ use crate::radl::syntax::{Aspect, AspectKind, Body, Comparator, Document, Featur
 const NAME: &str = "net_interface.0.dns_name";
 /// The property that says which system a system is made after.
 const CLASS: &str = "ec3_class";
+/// The property that says from which image a machine is made.
+const IMAGE: &str = "disk.0.image.url";
 /// Where the name goes.
 const PLACE: &str = "@NAME@";
 
@@ -34,6 +36,9 @@ pub struct Terms {
     pub paid: u64,
     /// Seconds before its end in which a machine may go (`ec3_destroy_safe`).
     pub before: u64,
+    /// Once one of its machines is configured, others are made from an image of it (`ec3_golden_images`).
+    #[serde(default)]
+    pub golden: bool,
     /// The pool that is taken when this one has no machine to give (`ec3_if_fail`).
     pub if_fail: Option<String>,
 }
@@ -42,6 +47,24 @@ impl Fragment {
     /// The RADL that adds this machine.
     pub fn of(&self, machine: &str) -> String {
         self.radl.replace(PLACE, machine)
+    }
+
+    /// The same, made from this image.
+    #[must_use]
+    pub fn from_image(&self, url: &str) -> Self {
+        let (document, _) = crate::radl::parse(&self.radl);
+        let radl = document.sentences.iter().map(|sentence| match sentence {
+            Sentence::Aspect(aspect) if aspect.kind == AspectKind::System => {
+                let mut features = aspect.features.clone().unwrap_or_default();
+                features.retain(|feature| !is(feature, IMAGE));
+                features.push(constraint(IMAGE, url, aspect.id.span));
+                Sentence::Aspect(Aspect { features: Some(features), ..aspect.clone() }).to_string()
+            }
+            Sentence::Aspect(_) | Sentence::Configure(_) | Sentence::Contextualize(_) | Sentence::Deploy(_) => {
+                sentence.to_string()
+            }
+        });
+        Self { radl: radl.collect(), ..self.clone() }
     }
 
     /// The RADL that adds these machines by one order. Each is a system of its own, since each has its own name. The
@@ -97,7 +120,7 @@ pub fn fragments(document: &Document<'_>) -> BTreeMap<String, Fragment> {
         .filter(|s| matches!(s, Sentence::Aspect(aspect) if aspect.kind == AspectKind::Network && aspect.features.is_some()))
         .map(ToString::to_string)
         .collect();
-    let reuse = |features: &[Feature<'_>]| features.iter().any(wants_reuse);
+    let reuse = |features: &[Feature<'_>]| features.iter().any(|feature| wants(feature, "ec3_reuse_nodes"));
     let every = document.aspects(AspectKind::System).any(|a| a.features.as_deref().is_some_and(reuse));
     let mut all = BTreeMap::new();
     for aspect in document.aspects(AspectKind::System) {
@@ -148,7 +171,8 @@ pub fn terms(document: &Document<'_>) -> BTreeMap<String, Terms> {
         let features = aspect.features.as_deref().unwrap_or_default();
         let seconds = |property| number(features, property).unwrap_or_default();
         let if_fail = text(features, "ec3_if_fail").filter(|name| !name.is_empty());
-        Terms { paid: seconds("ec3_destroy_interval"), before: seconds("ec3_destroy_safe"), if_fail }
+        let golden = features.iter().any(|feature| wants(feature, "ec3_golden_images"));
+        Terms { paid: seconds("ec3_destroy_interval"), before: seconds("ec3_destroy_safe"), golden, if_fail }
     };
     document.aspects(AspectKind::System).map(|aspect| (aspect.id.text.to_owned(), of(aspect))).collect()
 }
@@ -237,14 +261,14 @@ fn number(features: &[Feature<'_>], property: &str) -> Option<u64> {
     })
 }
 
-fn wants_reuse(feature: &Feature<'_>) -> bool {
+fn wants(feature: &Feature<'_>, property: &str) -> bool {
     let Feature::Constraint { name, value, .. } = feature else { return false };
     let no = match value {
         Value::Text(text) => matches!(text.meaning().to_lowercase().as_str(), "" | "no" | "false" | "0"),
         Value::Number(number) => number.digits.trim_matches('0').is_empty(),
         Value::Random(_) | Value::List(_) | Value::Reference(_) | Value::Missing => true,
     };
-    name.text == "ec3_reuse_nodes" && !no
+    name.text == property && !no
 }
 
 /// What Marea's recipes install is not told. What EC3 says stays: the infrastructure's document becomes the last that it
@@ -327,6 +351,16 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_is_made_from_the_image_of_another() {
+        let text = "network n ()\nsystem wn (cpu.count >= 1 and disk.0.image.url = 'one://old/1')\nconfigure wn (\n@begin\n- tasks: []\n@end\n)\n";
+        let fragment = fragments(&crate::radl::parse(text).0)["wn"].from_image("one://new/2");
+        let radl = fragment.of("a");
+        assert!(crate::radl::parse(&radl).1.is_empty(), "it is right RADL: {radl}");
+        assert!(radl.contains("one://new/2") && !radl.contains("one://old/1"), "{radl}");
+        assert!(radl.contains("'a'") && radl.contains("- tasks: []") && fragment.configure, "{radl}");
+    }
+
+    #[test]
     fn only_the_recipes_that_a_system_is_configured_by_come_with_it() {
         let text = "system front (cpu.count >= 1)\nsystem wn (cpu.count >= 1 and ec3_reuse_nodes = 'false')\n\
                     configure nfs (\n@begin\n- tasks: [nfs]\n@end\n)\nconfigure front (\n@begin\n- tasks: [front]\n@end\n)\n\
@@ -356,9 +390,9 @@ mod tests {
 
     #[test]
     fn terms_are_read_as_ec3_writes_them() {
-        let text = "system wn (ec3_destroy_interval = 3600 and ec3_destroy_safe = 300 and ec3_if_fail = 'dear')\nsystem dear (ec3_if_fail = '')";
+        let text = "system wn (ec3_destroy_interval = 3600 and ec3_destroy_safe = 300 and ec3_golden_images = 'true' and ec3_if_fail = 'dear')\nsystem dear (ec3_if_fail = '')";
         let all = terms(&crate::radl::parse(text).0);
-        assert_eq!(all["wn"], Terms { paid: 3600, before: 300, if_fail: Some("dear".to_owned()) });
+        assert_eq!(all["wn"], Terms { paid: 3600, before: 300, golden: true, if_fail: Some("dear".to_owned()) });
         assert_eq!(all["dear"], Terms::default());
     }
 }

@@ -26,6 +26,9 @@ pub struct Infrastructure {
     pub fragments: BTreeMap<String, Fragment>,
     /// What EC3 says of each pool besides.
     pub terms: BTreeMap<String, Terms>,
+    /// The image that machines of a pool are made from, where one was made of the first of them.
+    #[serde(default)]
+    pub images: BTreeMap<String, String>,
     /// The machines, and the pool of each.
     pub machines: BTreeMap<String, String>,
 }
@@ -45,7 +48,11 @@ impl Infrastructure {
 
     /// How each machine is added, by its name.
     pub fn by_machine(&self) -> BTreeMap<String, Fragment> {
-        let of = |(name, pool): (&String, &String)| Some((name.clone(), self.fragments.get(pool)?.clone()));
+        let of = |(name, pool): (&String, &String)| {
+            let fragment = self.fragments.get(pool)?;
+            let image = self.images.get(pool);
+            Some((name.clone(), image.map_or_else(|| fragment.clone(), |url| fragment.from_image(url))))
+        };
         self.machines.iter().filter_map(of).collect()
     }
 
