@@ -114,6 +114,39 @@ impl IpmiSim {
     }
 }
 
+/// A BMC by IPMI that measures, which `ipmi_sim` does not: of PyPI's pyghmi. User `admin`.
+pub struct MeasuringBmc {
+    pub port: u16,
+    /// What its machine draws; without the file nothing is measured.
+    pub watts: PathBuf,
+    _server: Server,
+}
+
+impl MeasuringBmc {
+    pub fn start(test: &str, folder: &Path, password: &str, script: &Path) -> Option<Self> {
+        let python = venv(test, &["pyghmi==1.6.19"])?.join("bin/python");
+        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let watts = folder.join("watts");
+        let child = Command::new(python)
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/power/dcmi.py"))
+            .args([&port.to_string(), password])
+            .args([script, &watts])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(folder.join("dcmi.err")).unwrap())
+            .spawn()
+            .unwrap();
+        let server = Server(child);
+        // It answers once its port is taken.
+        let up = (0..600).any(|_| {
+            std::thread::sleep(Duration::from_millis(50));
+            UdpSocket::bind(("127.0.0.1", port)).is_err()
+        });
+        assert!(up, "the BMC did not start: {}", fs::read_to_string(folder.join("dcmi.err")).unwrap());
+        Some(Self { port, watts, _server: server })
+    }
+}
+
 /// A Python environment with these packages: made once on a computer and kept by their names.
 pub fn venv(test: &str, packages: &[&str]) -> Option<PathBuf> {
     let skip = |why: &str| {

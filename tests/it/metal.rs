@@ -12,7 +12,7 @@ use marea::daemon::observer::{Rounds, observe};
 use marea::model::machine::{Off, Power};
 use marea::provider::{Provider, ProviderError};
 
-use crate::bmc::{IpmiSim, RedfishBmc, end_machine, process_machine};
+use crate::bmc::{IpmiSim, MeasuringBmc, RedfishBmc, end_machine, process_machine};
 
 /// Reserved for documentation: nobody is there.
 const NOBODY: &str = "192.0.2.7";
@@ -168,6 +168,28 @@ async fn off_is_not_believed_while_the_machine_answers() {
     // It may be told to be on: that harms nobody.
     lies.power_on("w1").await.unwrap();
     assert_eq!(lies.power("w1").await.unwrap(), Power::On);
+    end_machine(&script);
+}
+
+/// What a BMC measures by DCMI is read, and speaks against an off that it says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bmc_by_ipmi_that_measures_is_not_believed_against_its_own_watts() {
+    let at = tempfile::tempdir().unwrap();
+    let at = at.path();
+    let script = process_machine(at, "m");
+    let Some(bmc) = MeasuringBmc::start("ipmi", at, "right", &script) else { return };
+    password(at, "right\n");
+    let text = ipmi(at, bmc.port, "admin", NOBODY);
+    let one = provider(at, &text);
+    assert_eq!(one.watts("w1").await, None, "nothing is measured yet");
+    assert_eq!(one.power("w1").await.unwrap(), Power::Off);
+    one.power_on("w1").await.unwrap();
+    fs::write(&bmc.watts, "214").unwrap();
+    assert_eq!((one.power("w1").await.unwrap(), one.watts("w1").await), (Power::On, Some(214)));
+    let error = one.power_off("w1", Off::Graceful).await.unwrap_err();
+    assert!(matches!(&error, ProviderError::Unverified { but, .. } if but.contains("draws 214 W")), "{error}");
+    fs::write(&bmc.watts, "9").unwrap();
+    assert_eq!(one.power("w1").await.unwrap(), Power::Off);
     end_machine(&script);
 }
 

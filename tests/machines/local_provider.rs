@@ -5,6 +5,7 @@
 
 mod contextualize;
 mod kills;
+mod metal;
 mod site;
 
 use std::path::Path;

@@ -13,4 +13,7 @@
     reason = "a test program: it may fail and speak"
 )]
 
+#[path = "../bmc.rs"]
+#[allow(dead_code, reason = "shared with the other tests, which use all of it")]
+mod bmc;
 mod local_provider;
