@@ -6,6 +6,7 @@ use std::ops::{Deref, DerefMut};
 
 use serde::{Deserialize, Serialize};
 
+use super::meter::Meter;
 use super::state::{Phase, Tracked};
 use crate::model::machine::Role;
 
@@ -157,6 +158,11 @@ impl Fleet {
         let tracked = self.all.get_mut(name)?;
         let file = file_of(tracked);
         Some(Hand { tracked, files: &mut self.files, file })
+    }
+
+    /// A machine's meter. Nothing is decided by it: that it turns is no change of the machine.
+    pub(super) fn meter_mut(&mut self, name: &str) -> Option<&mut Meter> {
+        self.all.get_mut(name).map(|tracked| &mut tracked.record.meter)
     }
 
     /// Does something to a machine that may well change nothing.

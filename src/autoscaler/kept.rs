@@ -34,6 +34,8 @@ pub(super) struct Moved {
     /// All of them.
     pub(super) all: bool,
     pub(super) names: BTreeSet<String>,
+    /// Those whose meters turn and of whom nothing else is known to have changed.
+    turning: Vec<String>,
     /// DaemonSets that have changed.
     pub(super) daemon_sets: BTreeSet<String>,
 }
@@ -45,6 +47,11 @@ impl Moved {
             Some(changed) => self.names.extend(changed.iter().cloned()),
             None => self.take_all(state),
         }
+    }
+
+    /// Those whose meters are to be looked at.
+    pub(super) fn metered(&self) -> impl Iterator<Item = &String> {
+        self.names.iter().chain(&self.turning)
     }
 
     fn take_all(&mut self, state: &State) {
@@ -71,13 +78,12 @@ impl Kept {
         names.extend(nodes.1.into_keys());
         names.extend(machines.into_iter().flatten());
         names.extend(self.timers.due(now));
-        names.extend(self.meters.due(now));
         let before = view.promise(state, now);
         let promised = view.promised_names();
         names.extend(before.symmetric_difference(&promised).cloned());
         let daemon_sets = std::mem::take(&mut self.daemon_sets);
         view.disturb(&names, !daemon_sets.is_empty());
-        let mut moved = Moved { all, names, daemon_sets };
+        let mut moved = Moved { all, names, turning: self.meters.due(now), daemon_sets };
         if all {
             moved.take_all(state);
         }
@@ -98,6 +104,9 @@ impl Kept {
                 times.into_iter().filter(|time| *time > now).min()
             });
             self.timers.set(name, next);
+        }
+        for name in moved.metered() {
+            let tracked = state.machines.get(name);
             let turns = tracked.and_then(|tracked| meter::times(tracked).filter(|time| *time > now).min());
             self.meters.set(name, turns);
         }

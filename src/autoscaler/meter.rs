@@ -13,8 +13,18 @@ use crate::model::machine::Power;
 
 /// A measurement holds for this long, unless the machine goes on or off before.
 const HOLDS_MS: i64 = 600_000;
-/// What runs on unchanged is written down this often.
+/// What runs on unchanged is written down this often at least.
 const ROUND_MS: i64 = 600_000;
+
+/// How often a machine's meter is written down: not all at once, however many came up together.
+fn round_ms(name: &str) -> i64 {
+    let half = ROUND_MS.unsigned_abs() / 2;
+    // FNV-1a: any number will do that is the same in every run.
+    let hash = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    ROUND_MS - i64::try_from(hash % half).unwrap_or_default()
+}
 
 /// What one machine has drawn, in millijoules.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,8 +72,8 @@ pub struct Reading {
 
 impl Meter {
     /// Something is to be written down: another draw, or what has gone on for long.
-    fn is_due(&self, now: Timestamp, draw: Draw) -> bool {
-        draw != self.draw || self.since.is_none_or(|since| now >= after(since, ROUND_MS))
+    fn is_due(&self, now: Timestamp, draw: Draw, round_ms: i64) -> bool {
+        draw != self.draw || self.since.is_none_or(|since| now >= after(since, round_ms))
     }
 
     /// Counts up to now, and goes on with this draw.
@@ -105,17 +115,17 @@ pub(super) fn turn<'a>(state: &mut State, view: &View, names: impl IntoIterator<
         let load = view.load(name);
         let used = load.rest.cpu_milli.saturating_add(load.daemons.cpu_milli);
         let draw = draw(&state.policy, tracked, used, now);
-        if tracked.record.meter.is_due(now, draw)
-            && let Some(mut tracked) = state.machines.get_mut(name)
+        if tracked.record.meter.is_due(now, draw, round_ms(name))
+            && let Some(meter) = state.machines.meter_mut(name)
         {
-            tracked.record.meter.turn(now, draw);
+            meter.turn(now, draw);
         }
     }
 }
 
 /// When time alone turns a machine's meter: nobody need be woken for it.
 pub(super) fn times(tracked: &Tracked) -> impl Iterator<Item = Timestamp> {
-    let round = tracked.record.meter.since.map(|since| after(since, ROUND_MS));
+    let round = tracked.record.meter.since.map(|since| after(since, round_ms(&tracked.machine.name)));
     round.into_iter().chain(tracked.record.watts.map(|(at, _)| after(at, HOLDS_MS)))
 }
 
@@ -164,6 +174,8 @@ fn draw(policy: &Policy, tracked: &Tracked, used_milli: u64, now: Timestamp) -> 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn time(seconds: i64) -> Timestamp {
@@ -180,8 +192,11 @@ mod tests {
         meter.turn(time(0), watts(100, 100, false));
         assert_eq!(meter.reading(time(10)).modelled_j, 1000, "it shows what runs, too");
         meter.turn(time(60), watts(5, 60, true));
-        assert!(!meter.is_due(time(61), watts(5, 60, true)), "what goes on is not written down each time");
-        assert!(meter.is_due(time(61), watts(5, 60, false)) && meter.is_due(time(661), watts(5, 60, true)));
+        assert!(!meter.is_due(time(61), watts(5, 60, true), ROUND_MS), "what goes on is not written down each time");
+        assert!(meter.is_due(time(61), watts(5, 60, false), ROUND_MS));
+        assert!(meter.is_due(time(661), watts(5, 60, true), ROUND_MS));
+        let rounds: BTreeSet<i64> = (0..1000).map(|number| round_ms(&format!("worker-{number}"))).collect();
+        assert!(rounds.len() > 900 && *rounds.first().unwrap() >= ROUND_MS / 2 && *rounds.last().unwrap() <= ROUND_MS);
         meter.turn(time(160), watts(150, 60, false));
         let seen = meter.reading(time(170));
         assert_eq!((seen.modelled_j, seen.measured_j), (6000 + 1500, 500));

@@ -29,7 +29,7 @@ pub fn step(state: &mut State, now: Timestamp, event: Event) -> Vec<Action> {
     scale_down::decide(state, &view, now);
     moved.follow(state);
     forget_daemon_sets(state, &view, &moved, now);
-    meter::turn(state, &view, &moved.names, now);
+    meter::turn(state, &view, moved.metered(), now);
     let actions = life::actions(state, &view, &moved.names, now);
     kept.close(state, view, moved, now);
     state.kept = kept;
