@@ -15,6 +15,7 @@ use crate::config::Loaded;
 use crate::model::cluster::ClusterSpec;
 use crate::radl;
 use crate::simulate::report::{Price, Report};
+use crate::simulate::trace::MOST_JOBS;
 use crate::simulate::{Rack, Recording, Trace, Way, lines, plot, rack, recording, simulate, swf};
 use crate::store::journal::Journal;
 
@@ -53,6 +54,9 @@ pub struct SimulateArgs {
     /// What a kWh costs, in place of the config's `[energy] price`.
     #[arg(long, value_name = "NUMBER")]
     pub price: Option<f64>,
+    /// A job of more CPUs than this becomes several pods that run as long.
+    #[arg(long, value_name = "CPUS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub split: Option<u32>,
     /// How long a machine takes to shut down, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = rack::SHUTDOWN_MS / 1000, value_parser = clap::value_parser!(i64).range(0..=86_400))]
     pub shutdown: i64,
@@ -124,6 +128,12 @@ fn act(args: &SimulateArgs, state: &Path) -> anyhow::Result<Result<String, Wrong
         Ok(input) => input,
         Err(wrong) => return Ok(Err(wrong)),
     };
+    if let Some(cpus) = args.split {
+        trace.split(u64::from(cpus) * 1000);
+    }
+    if trace.jobs.len() > MOST_JOBS {
+        return Ok(Err(format!("{}: {} pods, and {MOST_JOBS} are the most", args.trace.display(), trace.jobs.len())));
+    }
     trace.sift(&rack);
     let outcome = simulate(&trace, &rack);
     let (ways, bound) = (ways(&args.against), args.against.contains(&Against::Bound));

@@ -95,6 +95,69 @@ fn the_line_goes_by_priority_and_lets_the_small_by() {
 }
 
 #[test]
+fn clues_serves_requests_in_their_order() {
+    // Each needs a machine. Seen at 0 and at 5, requests at 125 and 130, looked at from 130 and 135 on. The third fits
+    // beside the first, once that runs, and has its request served by the machine that boots.
+    let text = r#"{"at":0,"cpu":3,"run_seconds":1000}
+        {"at":1,"cpu":3,"run_seconds":1000}
+        {"at":2,"cpu":1,"run_seconds":2000}"#;
+    let (trace, rack) = (trace(text), rack(3));
+    let mut world = World::new(&trace, &rack);
+    world.serve(&mut clues::Clues::new(&rack));
+    let began: Vec<i64> = (0..3).map(|job| world.waited(job) + trace.jobs[job].submit_ms).collect();
+    assert_eq!(began, [220_000, 225_000, 220_000]);
+    assert_eq!((world.figures().boots.total, world.figures().boots.max), (2, 1));
+}
+
+#[test]
+fn clues_keeps_a_machine_for_half_an_hour_without_work() {
+    // Idle from 320 on; work comes at 2000; idle again from 2100 on.
+    let text = "{\"at\":0,\"cpu\":1,\"run_seconds\":100}\n{\"at\":2000,\"cpu\":1,\"run_seconds\":100}";
+    let outcome = simulate(&trace(text), &rack(1));
+    let clues = figures(&outcome, Way::Clues);
+    same(clues.waits.max_s, 220.0, "only the first waits");
+    // The next poll of nodes sees it idle at 2100; off at 3905, gone at 3925.
+    same(figures::ratio(clues.on_ms, 1000), 3925.0 - 130.0, "on");
+    assert_eq!((clues.boots.total, outcome.span_ms), (1, (2191 + 3600) * 1000));
+}
+
+#[test]
+fn pods_that_refuse_each_other_are_kept_apart() {
+    use crate::model::pod::{Operator, PodTerm, Requirement, Selector};
+    let mut trace = trace(r#"{"at":0,"cpu":1,"run_seconds":100,"count":3}"#);
+    let alike = Requirement { key: "app".to_owned(), operator: Operator::In, values: vec!["a".to_owned()] };
+    let apart = PodTerm {
+        selector: Some(Selector { requirements: vec![alike] }),
+        namespaces: vec!["trace".to_owned()],
+        namespace_selector: None,
+        topology_key: "kubernetes.io/hostname".to_owned(),
+    };
+    for job in &mut trace.jobs {
+        job.pod.labels.insert("app".to_owned(), "a".to_owned());
+        job.pod.pod_anti_affinity.push(apart.clone());
+    }
+    let mut rack = rack(2);
+    for machine in &mut rack.machines {
+        machine.shape.labels.insert("kubernetes.io/hostname".to_owned(), machine.name.clone());
+    }
+    let outcome = simulate(&trace, &rack);
+    for run in &outcome.runs {
+        assert_eq!(run.figures.unserved, 0, "{run:?}");
+        assert!(run.figures.waits.max_s >= 100.0, "the third waits for one of the others: {run:?}");
+    }
+    same(figures(&outcome, Way::AlwaysOn).waits.mean_s, 100.0 / 3.0, "two at once, and one after them");
+}
+
+#[test]
+fn a_job_that_is_too_large_may_be_split() {
+    let mut trace = trace(r#"{"at":0,"name":"big","cpu":10,"memory":1000,"run_seconds":7}"#);
+    trace.split(4_000);
+    let parts: Vec<_> = trace.jobs.iter().map(|job| (&*job.pod.id.name, &job.pod.requests, job.run_ms)).collect();
+    let seen: Vec<_> = parts.iter().map(|(name, asks, run)| (*name, asks.cpu_milli, asks.memory, *run)).collect();
+    assert_eq!(seen, [("big.1", 4000, 400, 7000), ("big.2", 4000, 400, 7000), ("big.3", 2000, 200, 7000)]);
+}
+
+#[test]
 fn what_fits_no_machine_is_named_and_nobody_waits_for_it() {
     let text = r#"{"at":0,"name":"huge","cpu":5,"run_seconds":1,"count":5}
         {"at":0,"name":"else","cpu":1,"run_seconds":1,"node_selector":{"zone":"b"}}

@@ -83,6 +83,27 @@ impl Trace {
         Self { start: Timestamp::from_millisecond(start).unwrap_or(zero), jobs, left_out }
     }
 
+    /// Makes of each job that asks for more CPU than this several pods that run as long, each with its part of the memory.
+    pub fn split(&mut self, most_milli: u64) {
+        let most = most_milli.max(1);
+        for job in std::mem::take(&mut self.jobs) {
+            let asks = job.pod.requests.clone();
+            if asks.cpu_milli <= most {
+                self.jobs.push(job);
+                continue;
+            }
+            for number in 0..asks.cpu_milli.div_ceil(most) {
+                let mut part = job.clone();
+                let milli = most.min(asks.cpu_milli - number * most);
+                let memory = u128::from(asks.memory) * u128::from(milli) / u128::from(asks.cpu_milli);
+                part.pod.requests.cpu_milli = milli;
+                part.pod.requests.memory = u64::try_from(memory).unwrap_or(u64::MAX);
+                part.pod.id.name = format!("{}.{}", job.pod.id.name, number + 1);
+                self.jobs.push(part);
+            }
+        }
+    }
+
     /// Takes out the jobs that fit no machine of the rack, however empty.
     pub fn sift(&mut self, rack: &Rack) {
         let places: Vec<Place<'_>> =

@@ -111,6 +111,24 @@ fn a_lab_of_two_days() {
 }
 
 #[test]
+fn the_example_in_the_docs_is_what_comes_out() {
+    let page = std::fs::read_to_string("docs/simulate.md").unwrap();
+    let (_, rest) = page.split_once("```console\n$ marea simulate ").unwrap();
+    let (command, rest) = rest.split_once('\n').unwrap();
+    let (shown, _) = rest.split_once("```").unwrap();
+    let out = simulate(&command.split(' ').collect::<Vec<_>>());
+    let true_output = String::from_utf8(out.stdout).unwrap();
+    assert_eq!(shown, true_output, "write this into docs/simulate.md:\n{true_output}");
+}
+
+#[test]
+fn jobs_that_are_too_large_may_be_split() {
+    let report = json(&["tests/traces/lab.swf", "--split", "16"]);
+    assert!(!report["trace"]["left_out"].as_object().unwrap().contains_key("fits no machine"));
+    assert_eq!(report["trace"]["jobs"], 412 + 4, "the job of 64 is four of 16");
+}
+
+#[test]
 fn wrong_input_is_told_with_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
