@@ -188,6 +188,10 @@ pub enum What {
     Cordon,
     /// Uncordon the node if it is marked as ours.
     Uncordon,
+    /// Ask the scheduler to put new pods elsewhere where it can.
+    Shun,
+    /// Ask it no longer.
+    Unshun,
     /// Evict these pods through the API and wait until they are gone.
     Drain {
         /// Which ones.
@@ -207,9 +211,13 @@ pub enum What {
 
 mod atlas;
 mod consent;
+mod consolidate;
+pub mod consolidation;
 pub mod energy;
 pub mod fleet;
 mod fold;
+pub mod forecast;
+mod hold;
 mod kept;
 mod life;
 pub mod meter;

@@ -13,6 +13,7 @@ use crate::autoscaler::policy::{Bounds, Policy, Rule};
 use crate::model::cluster::{ClusterSpec, Pool};
 use crate::model::machine::{Machine, Role};
 
+pub mod budget;
 pub mod energy;
 pub mod im;
 pub mod machines;
@@ -63,6 +64,9 @@ pub struct Config {
     /// Bounds in place of the document's.
     #[serde(rename = "pool")]
     pub pools: Vec<PoolEntry>,
+    /// How many machines may be emptied at once.
+    #[serde(rename = "budget")]
+    pub budgets: Vec<budget::BudgetEntry>,
     /// Queues whose work is demand.
     #[serde(rename = "queue")]
     pub queues: Vec<queues::QueueEntry>,
@@ -156,6 +160,8 @@ impl Default for Local {
 #[serde(default, deny_unknown_fields)]
 pub struct Autoscaler {
     idle_timeout: Option<Millis>,
+    min_on: Option<Millis>,
+    consolidate_after: Option<Millis>,
     batch_idle: Option<Millis>,
     batch_max: Option<Millis>,
     boot_timeout: Option<Millis>,
@@ -244,6 +250,8 @@ pub struct PoolEntry {
     watts: Option<energy::WattsEntry>,
     #[serde(default)]
     rack: Option<String>,
+    #[serde(default)]
+    consolidate: bool,
 }
 
 /// A length of time in milliseconds, written as `90s`.
@@ -370,6 +378,10 @@ impl Loaded {
         let mut policy = Policy::default();
         let set = |to: &mut i64, from: Option<Millis>| *to = from.map_or(*to, |m| m.0);
         set(&mut policy.idle_timeout_ms, a.idle_timeout);
+        policy.break_even = a.idle_timeout.is_none();
+        set(&mut policy.min_on_ms, a.min_on);
+        set(&mut policy.consolidation.patience_ms, a.consolidate_after);
+        policy.consolidation.every_ms = policy.consolidation.every_ms.min(policy.consolidation.patience_ms.max(1_000));
         set(&mut policy.batch_idle_ms, a.batch_idle);
         set(&mut policy.batch_max_ms, a.batch_max);
         set(&mut policy.boot_timeout_ms, a.boot_timeout);
@@ -400,6 +412,11 @@ impl Loaded {
             rule.window().map_err(|e| self.error(entry.cron.span(), e.to_string()))?;
             policy.schedule.push(rule);
         }
+        policy.consolidation.pools =
+            self.config.pools.iter().filter(|p| p.consolidate).map(|p| p.name.get_ref().clone()).collect();
+        for entry in &self.config.budgets {
+            policy.consolidation.budgets.push(self.budget(entry, spec)?);
+        }
         policy.check().map_err(|e| self.error(0..0, e.to_string()))?;
         Ok(policy)
     }
@@ -410,7 +427,7 @@ mod tests {
     use super::*;
     use crate::model::cluster::RecipeUse;
 
-    fn spec() -> ClusterSpec {
+    pub(super) fn spec() -> ClusterSpec {
         let pool = |name: &str, max| Pool {
             name: name.to_owned(),
             min: 0,
@@ -472,6 +489,7 @@ mod tests {
         let policy = loaded.policy(&spec()).unwrap();
         assert_eq!((policy.idle_timeout_ms, policy.boot_timeout_ms), (5000, Policy::default().boot_timeout_ms));
         assert_eq!((policy.schedule.len(), policy.pools["wn"].max), (1, Some(2)));
+        assert!(!policy.break_even && Loaded::default().policy(&spec()).unwrap().break_even, "its own word wins");
         let wrong = Loaded::parse("m.toml", &text.replace("0 8 * * 1-5", "0 25 * * *")).unwrap();
         assert_eq!(wrong.policy(&spec()).unwrap_err().line, 5);
     }

@@ -206,6 +206,8 @@ pub fn name(what: &What) -> &'static str {
         What::PowerCycle => "power-cycle",
         What::Cordon => "cordon",
         What::Uncordon => "uncordon",
+        What::Shun => "shun",
+        What::Unshun => "unshun",
         What::Drain { .. } => "drain",
         What::PowerOff { .. } => "power-off",
         What::DeleteNode { .. } => "delete-node",
@@ -219,7 +221,7 @@ async fn outcome(hands: &Hands, action: &Action) -> (Option<Event>, Option<Strin
         What::Observe => limits.observe,
         What::PowerOn => limits.power_on,
         What::PowerOff { .. } | What::PowerCycle => limits.power_off,
-        What::Cordon | What::Uncordon | What::DeleteNode { .. } => limits.node,
+        What::Cordon | What::Uncordon | What::Shun | What::Unshun | What::DeleteNode { .. } => limits.node,
         // The drain keeps its own time and can say which pod it waited for: this is only the net below.
         What::Drain { .. } => limits.drain + limits.node,
     };
@@ -231,6 +233,8 @@ async fn outcome(hands: &Hands, action: &Action) -> (Option<Event>, Option<Strin
         | What::PowerOff { .. }
         | What::Cordon
         | What::Uncordon
+        | What::Shun
+        | What::Unshun
         | What::Drain { .. }
         | What::DeleteNode { .. } => None,
     };
@@ -273,7 +277,7 @@ async fn act(hands: &Hands, action: &Action) -> Result<Option<Event>, String> {
                 return Ok(None);
             }
             // There is no such object: that it is wanted gone is all.
-            What::DeleteNode { .. } => return Ok(None),
+            What::DeleteNode { .. } | What::Shun | What::Unshun => return Ok(None),
             What::Observe | What::PowerOn | What::PowerCycle | What::PowerOff { .. } => {}
         }
     }
@@ -289,6 +293,10 @@ async fn act(hands: &Hands, action: &Action) -> Result<Option<Event>, String> {
         }
         What::Cordon => drain::cordon(client, machine).await.map(|()| None).map_err(|error| error.to_string()),
         What::Uncordon => drain::uncordon(client, machine).await.map(|()| None).map_err(|error| error.to_string()),
+        What::Shun | What::Unshun => {
+            let shun = action.what == What::Shun;
+            drain::shun(client, machine, shun).await.map(|()| None).map_err(|error| error.to_string())
+        }
         What::Drain { pods } => {
             let patience = Patience { limit: hands.limits.drain, ..Patience::default() };
             drain::drain(client, machine, pods, patience).await.map(|()| None).map_err(|error| error.to_string())

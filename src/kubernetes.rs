@@ -16,6 +16,15 @@ pub const ALL_OR_NONE: &str = "marea.dev/all-or-none";
 /// The annotation that marks a cordon as ours: only a node that carries it is ever uncordoned by Marea.
 pub const CORDONED: &str = "marea.dev/cordoned";
 
+/// The annotation by which Karpenter is told to leave a pod or node alone.
+pub const DO_NOT_DISRUPT: &str = "karpenter.sh/do-not-disrupt";
+/// The annotation by which Cluster Autoscaler is told whether a pod may be moved.
+pub const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
+/// The annotation by which Cluster Autoscaler is told to leave a node on.
+pub const SCALE_DOWN_DISABLED: &str = "cluster-autoscaler.kubernetes.io/scale-down-disabled";
+/// The taint `PreferNoSchedule` on a node that is meant to go off: new pods go elsewhere where they can.
+pub const LEAVING: &str = "marea.dev/leaving";
+
 /// Why something that was asked of the API server did not come about.
 #[derive(Debug, thiserror::Error)]
 pub enum KubernetesError {

@@ -106,8 +106,8 @@ impl Told {
             boot_id: Some(report.boot.clone()),
             cordoned: report.closed,
             cordoned_by_us: report.closed,
-            transient: Vec::new(),
             shape: machine.shape.clone(),
+            ..Node::default()
         }
     }
 }

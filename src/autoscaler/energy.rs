@@ -22,6 +22,8 @@ pub struct Energy {
     pub waiting_watts: u32,
     /// How long a machine takes to boot that has not booted yet.
     pub boot_ms: i64,
+    /// How long a machine takes to shut down.
+    pub off_ms: i64,
     /// Watts by pool.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub pools: BTreeMap<String, Watts>,
@@ -56,6 +58,7 @@ impl Default for Energy {
             stay_ms: 3_600_000,
             waiting_watts: 20,
             boot_ms: 90_000,
+            off_ms: 30_000,
             pools: BTreeMap::new(),
             machines: BTreeMap::new(),
             max_watts: None,
@@ -131,6 +134,14 @@ pub(super) fn price(policy: &Policy, tracked: &Tracked) -> Price {
 /// What a machine draws that is off, in milliwatts.
 pub(super) fn standby(policy: &Policy, tracked: &Tracked) -> u64 {
     draws(policy, &tracked.machine).standby
+}
+
+/// How long a machine must be off for that to save more than its shutdown and its next boot take, in milliseconds.
+pub(super) fn break_even_ms(policy: &Policy, tracked: &Tracked) -> i64 {
+    let price = price(policy, tracked);
+    let takes = price.full.saturating_mul(price.boot).saturating_add(price.idle * seconds(policy.energy.off_ms));
+    let saves = price.idle.saturating_sub(standby(policy, tracked)).max(1);
+    i64::try_from(takes.saturating_mul(1000) / saves).unwrap_or(i64::MAX)
 }
 
 /// What a second of this pod's waiting is worth, in millijoules: more the more important it is.

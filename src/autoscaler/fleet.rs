@@ -42,6 +42,8 @@ struct Files {
     moving: BTreeSet<String>,
     /// A person asked something of them.
     wished: BTreeSet<String>,
+    /// They are meant to go off because their pods fit on others.
+    leaving: BTreeSet<String>,
     /// Those that are no nodes.
     stand_ins: BTreeSet<String>,
     /// By pool: workers that are on and Ready.
@@ -57,6 +59,7 @@ impl Default for Files {
             idle: BTreeSet::new(),
             moving: BTreeSet::new(),
             wished: BTreeSet::new(),
+            leaving: BTreeSet::new(),
             stand_ins: BTreeSet::new(),
             ready: BTreeMap::new(),
         }
@@ -99,6 +102,9 @@ impl Files {
         if tracked.wish.is_some() {
             self.wished.insert(name.clone());
         }
+        if tracked.leaving.is_some() {
+            self.leaving.insert(name.clone());
+        }
         if tracked.machine.is_no_node() {
             self.stand_ins.insert(name.clone());
         }
@@ -112,6 +118,7 @@ impl Files {
             set.remove(name);
         }
         self.wished.remove(name);
+        self.leaving.remove(name);
         self.stand_ins.remove(name);
         if worker && matches!(file, File::Idle | File::Busy) {
             self.ready.entry(pool.to_owned()).and_modify(|count| *count = count.saturating_sub(1));
@@ -217,6 +224,11 @@ impl Fleet {
     /// Those that a person asked something of.
     pub fn wished(&self) -> impl Iterator<Item = &Tracked> {
         self.filed(&self.files.wished, |tracked| tracked.wish.is_some())
+    }
+
+    /// Those that are meant to go off because their pods fit on others.
+    pub(super) fn leaving(&self) -> impl Iterator<Item = &Tracked> {
+        self.filed(&self.files.leaving, |tracked| tracked.leaving.is_some())
     }
 
     /// Those that are no nodes.

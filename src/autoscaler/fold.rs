@@ -12,6 +12,7 @@ use super::view::sample;
 use super::{Event, Request, What};
 use crate::model::fact::Facts;
 use crate::model::machine::{Machine, Off, Power, Role};
+use crate::model::node::Node;
 use crate::model::pod::{Owner, Pod};
 
 /// Takes an event into the state.
@@ -19,10 +20,12 @@ pub(super) fn fold(state: &mut State, now: Timestamp, event: Event) {
     match event {
         Event::Started { machines, policy } => started(state, now, machines, policy),
         Event::Tick => {}
-        Event::PodsListed { pods } => {
+        Event::PodsListed { mut pods } => {
             state.pods.retain(|id, _| standin::is_run(id));
+            // In the order in which they came, as far as that can be told, for what is learnt from it.
+            pods.sort_by_key(|pod| pod.created);
             for pod in pods {
-                apply_pod(state, pod);
+                apply_pod(state, pod, true);
             }
             state.pods_fresh = true;
             found(state);
@@ -34,7 +37,7 @@ pub(super) fn fold(state: &mut State, now: Timestamp, event: Event) {
             state.nodes_fresh = true;
             found(state);
         }
-        Event::PodApplied { pod } => apply_pod(state, pod),
+        Event::PodApplied { pod } => apply_pod(state, pod, false),
         Event::PodGone { id } => {
             state.pods.remove(&id);
         }
@@ -171,7 +174,8 @@ fn found(state: &mut State) {
     }
 }
 
-fn apply_pod(state: &mut State, pod: Pod) {
+fn apply_pod(state: &mut State, pod: Pod, listed: bool) {
+    super::forecast::learn(state, &pod, listed);
     if let Owner::DaemonSet(name) = &pod.owner {
         let (key, sample) = (format!("{}/{name}", pod.id.namespace), sample(pod.clone(), name));
         if state.daemon_sets.get(&key) != Some(&sample) {
@@ -257,12 +261,12 @@ fn seen_on(tracked: &mut Tracked, policy: &Policy, now: Timestamp) {
 }
 
 fn powered_off(tracked: &mut Tracked, now: Timestamp, rest_until: Option<Timestamp>) {
-    match rest_until {
-        Some(retry_at) => {
-            let cause = tracked.trouble.clone().unwrap_or_default();
-            tracked.enter(Phase::Failed { retry_at }, now, cause);
-        }
-        None => tracked.enter(Phase::Off, now, "powered off"),
+    if let Some(retry_at) = rest_until {
+        let cause = tracked.trouble.clone().unwrap_or_default();
+        tracked.enter(Phase::Failed { retry_at }, now, cause);
+    } else {
+        tracked.off_because = Some(std::mem::take(&mut tracked.reason));
+        tracked.enter(Phase::Off, now, "powered off");
     }
 }
 
@@ -349,7 +353,21 @@ fn done(state: &mut State, now: Timestamp, action: u64, machine: &str, error: Op
                 nodes.remove(&machine.to_owned());
             }
         }
-        (What::Cordon | What::Uncordon | What::Drain { .. } | What::DeleteNode { .. }, true) => {}
+        // Unless the watch says otherwise, it is as asked.
+        (What::Shun, false) => {
+            if let Some(node) = nodes.get(machine).cloned() {
+                nodes.insert(machine.to_owned(), Node { shunned: true, ..node });
+            }
+        }
+        (What::Unshun, false) => {
+            if let Some(node) = nodes.get(machine).cloned() {
+                nodes.insert(machine.to_owned(), Node { shunned: false, ..node });
+            }
+        }
+        (
+            What::Cordon | What::Uncordon | What::Shun | What::Unshun | What::Drain { .. } | What::DeleteNode { .. },
+            true,
+        ) => {}
     }
 }
 
@@ -383,6 +401,8 @@ impl std::fmt::Display for What {
             Self::PowerCycle => "power cycle",
             Self::Cordon => "cordon",
             Self::Uncordon => "uncordon",
+            Self::Shun => "shunning",
+            Self::Unshun => "taking back a shunning",
             Self::Drain { .. } => "drain",
             Self::PowerOff { how: Off::Graceful } => "power off",
             Self::PowerOff { how: Off::Hard } => "hard power off",

@@ -48,6 +48,9 @@ pub(super) fn advance(state: &mut State, view: &View, names: &BTreeSet<String>, 
             move_on(tracked, &sight);
             move_on(tracked, &sight);
             remember(tracked, &sight);
+            if tracked.leaving.is_some() && !super::consolidate::is_leaving(&tracked.phase) {
+                tracked.leaving = None;
+            }
         });
     }
 }
@@ -212,7 +215,7 @@ fn wind_down(tracked: &mut Tracked, sight: &Sight<'_>, came_up: bool) {
         abort(tracked, now, "it was disabled");
     } else if tracked.wish == Some(Wish::On) {
         abort(tracked, now, "a person asked for it to be on");
-    } else if busy && !asked {
+    } else if busy && !asked && tracked.leaving.is_none() {
         abort(tracked, now, "a pod came to it");
     } else if tracked.phase == Phase::Looking {
         let cordoned = sight.node.is_some_and(|node| node.cordoned);
@@ -349,6 +352,8 @@ pub(super) fn actions(state: &mut State, view: &View, names: &BTreeSet<String>, 
             | What::PowerOn
             | What::Cordon
             | What::Uncordon
+            | What::Shun
+            | What::Unshun
             | What::Drain { .. }
             | What::DeleteNode { .. } => {}
         }
@@ -368,6 +373,11 @@ fn wanted(tracked: &Tracked, node: Option<&Node>, load: &Load, fresh: bool, node
             let due = tracked.record.cycle == Some(Cycle::Due) && fresh && managed(tracked) && load.staying == 0;
             due.then_some(What::PowerCycle)
         }
+        Phase::On { unready_since: None, .. } if fresh => match (tracked.leaving.is_some(), node?.shunned) {
+            (true, false) => Some(What::Shun),
+            (false, true) => Some(What::Unshun),
+            (true, true) | (false, false) => None,
+        },
         Phase::Off | Phase::On { .. } | Phase::Looking | Phase::Failed { .. } => None,
         Phase::Cordoning => fresh.then_some(What::Cordon),
         Phase::Draining => (fresh && !load.work.is_empty()).then(|| What::Drain { pods: load.work.clone() }),

@@ -62,7 +62,8 @@ pub(super) fn decide(state: &State, view: &View, now: Timestamp) -> Decision {
                 wait: energy::waiting(&state.policy, pod),
                 refused,
                 meant: nominated.or(coming),
-                nominated: nominated.is_some(),
+                // Nobody is evicted for one that never preempts.
+                nominated: nominated.is_some() && !pod.never_preempts,
                 group: pod.group.as_ref().map(|group| &group.name[..]),
                 ..Waiter::of(pod)
             }

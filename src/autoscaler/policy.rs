@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::consolidation::Consolidation;
 use super::energy::Energy;
 use crate::schedule::{Window, WindowError};
 
@@ -17,8 +18,17 @@ pub struct Policy {
     pub batch_idle_ms: i64,
     /// Decide at most this long after the first new waiting pod.
     pub batch_max_ms: i64,
-    /// A worker without work for this long goes off.
+    /// A worker without work for this long goes off,
     pub idle_timeout_ms: i64,
+    /// unless this is set: then it goes once its break-even time has passed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub break_even: bool,
+    /// A machine that came up stays on for at least this long.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub min_on_ms: i64,
+    /// Which machines are emptied so that they can go off, and how patiently.
+    #[serde(skip_serializing_if = "Consolidation::is_default")]
+    pub consolidation: Consolidation,
     /// A machine that is not Ready this long after its power on has failed to boot.
     pub boot_timeout_ms: i64,
     /// A machine that is not seen off this long after a graceful power off has its power cut.
@@ -117,7 +127,7 @@ pub struct Rule {
     pub min: u32,
 }
 
-fn utc() -> String {
+pub(super) fn utc() -> String {
     "UTC".to_owned()
 }
 
@@ -138,6 +148,14 @@ pub enum PolicyError {
         number: usize,
         /// Its pool.
         pool: String,
+        /// What is wrong.
+        reason: WindowError,
+    },
+    /// A `[[budget]]` cannot be read.
+    #[error("[[budget]] number {number}: {reason}")]
+    Budget {
+        /// Which one, from 1.
+        number: usize,
         /// What is wrong.
         reason: WindowError,
     },
@@ -186,6 +204,10 @@ impl Policy {
                 return Err(PolicyError::Bounds { pool: pool.clone(), min: bounds.min, max });
             }
         }
+        for (index, budget) in self.consolidation.budgets.iter().enumerate() {
+            let number = index + 1;
+            budget.window().transpose().map_err(|reason| PolicyError::Budget { number, reason })?;
+        }
         for (index, rule) in self.schedule.iter().enumerate() {
             rule.window().map_err(|reason| PolicyError::Schedule {
                 number: index + 1,
@@ -197,12 +219,20 @@ impl Policy {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(ms: &i64) -> bool {
+    *ms == 0
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
             batch_idle_ms: 1_000,
             batch_max_ms: 10_000,
             idle_timeout_ms: 600_000,
+            break_even: false,
+            min_on_ms: 0,
+            consolidation: Consolidation::default(),
             boot_timeout_ms: 300_000,
             off_timeout_ms: 120_000,
             drain_timeout_ms: 600_000,

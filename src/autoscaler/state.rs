@@ -7,7 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::What;
+use super::consolidation::Look;
 use super::fleet::Fleet;
+use super::forecast::{Arrivals, Foreseen};
 use super::kept::Kept;
 use super::noted::{Noted, Pick};
 use super::policy::Policy;
@@ -53,6 +55,15 @@ pub struct State {
     /// When machines were powered on in the last minute.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recent_boots: Vec<Timestamp>,
+    /// How far machines have been looked at for consolidation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look: Option<Look>,
+    /// When pods of each kind came, by kind.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub arrivals: BTreeMap<String, Arrivals>,
+    /// Which idle machines are kept for pods that are expected, as it was last worked out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreseen: Option<Foreseen>,
     /// One pod of each DaemonSet seen, by namespace and name: what a machine will carry before any work.
     pub daemon_sets: BTreeMap<String, Pod>,
     /// The minimum of each pool now, windows counted.
@@ -117,6 +128,12 @@ pub struct Tracked {
     pub reason: String,
     /// What last went wrong, for people.
     pub trouble: Option<String>,
+    /// Why it was last powered off, while it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub off_because: Option<String>,
+    /// Since when it is meant to go off because its pods fit on others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<Timestamp>,
     /// What it has shown of itself over time.
     #[serde(default)]
     pub record: Record,
@@ -148,7 +165,7 @@ pub enum Phase {
     Cordoning,
     /// Cordoned; watched for pods that were bound just before.
     Looking,
-    /// Its pods are being evicted, because a person asked for it to go off.
+    /// Its pods are being evicted, because a person asked for it to go off or because they fit on others.
     Draining,
     /// Being uncordoned: it is wanted after all.
     Uncordoning,
@@ -242,6 +259,8 @@ impl Tracked {
             wear: 0,
             reason: "not seen yet".to_owned(),
             trouble: None,
+            off_because: None,
+            leaving: None,
             record: Record::default(),
         }
     }
@@ -252,6 +271,9 @@ impl Tracked {
             self.since = now;
             // A pause is for the action that failed, which is another phase's.
             self.not_before = None;
+        }
+        if let Phase::PoweringOn { .. } | Phase::On { .. } = phase {
+            self.off_because = None;
         }
         self.phase = phase;
         self.reason = reason.into();

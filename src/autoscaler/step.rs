@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use super::fold::fold;
 use super::kept::Moved;
 use super::record::Cycle;
-use super::scale_down::{YOUNG_MS, is_young};
+use super::scale_down::{YOUNG_MS, goes_at, is_young};
 use super::state::{Phase, State, Tracked, after};
 use super::survey::Survey;
 use super::view::{View, daemon_set_wants};
-use super::{Action, Event, life, meter, scale_down, scale_up, standin};
+use super::{Action, Event, consolidate, forecast, life, meter, scale_down, scale_up, standin};
 use crate::model::pod::Pod;
 
 /// Folds one event into the state and answers with the actions to take. Pure: the same state, time and
@@ -27,6 +27,7 @@ pub fn step(state: &mut State, now: Timestamp, event: Event) -> Vec<Action> {
     life::advance(state, &view, &moved.names, now);
     scale_up::decide(state, &view, now);
     scale_down::decide(state, &view, now);
+    consolidate::decide(state, &view, now);
     moved.follow(state);
     forget_daemon_sets(state, &view, &moved, now);
     meter::turn(state, &view, moved.metered(), now);
@@ -77,6 +78,8 @@ pub fn next_wakeup(state: &State) -> Option<Timestamp> {
         times.push(after(*since, policy.doubt_ms.saturating_mul(scale_up::BELIEVED)));
     }
     times.extend(state.pods.picked().filter(|pod| is_young(pod, state.now)).map(|pod| after(pod.created, YOUNG_MS)));
+    times.extend(consolidate::next_look(state));
+    times.extend(forecast::lapses(state));
     if let Some(first) = state.kept.first_timer(state) {
         times.extend(first);
     } else {
@@ -109,7 +112,7 @@ pub(super) fn machine_times(state: &State, tracked: &Tracked, times: &mut Vec<Ti
             // What should be on it by then is there, or will not be.
             times.push(after(since, policy.boot_timeout_ms));
             if let Some(idle) = idle_since {
-                let idle = after(*idle, policy.idle_timeout_ms);
+                let idle = goes_at(policy, tracked, *idle);
                 times.push(idle);
                 times.extend(scale_down::paid(state, tracked, state.now.max(idle)));
             }

@@ -12,6 +12,7 @@ use crate::model::node::Shape;
 use crate::model::pod::{self, Owner};
 use crate::model::resources::Resources;
 
+mod consolidate;
 mod down;
 mod loops;
 mod power;
@@ -132,8 +133,8 @@ impl Rig {
             boot_id: None,
             cordoned: false,
             cordoned_by_us: false,
-            transient: vec![],
             shape: self.machines.iter().find(|one| one.name == name).unwrap().shape.clone(),
+            ..Node::default()
         }
     }
 

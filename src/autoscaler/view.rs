@@ -1,7 +1,7 @@
 //! The view: what each node carries, counted as pods come and go, and the places that pods may be judged against.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Deref;
+use std::ops::{Bound, Deref};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -33,6 +33,8 @@ pub(super) struct Load {
     daemon_sets: BTreeMap<String, usize>,
     /// All pods that use its resources.
     pub(super) pods: BTreeSet<PodId>,
+    /// Among the busy nodes it stands at this number.
+    stands: usize,
 }
 
 impl Load {
@@ -83,11 +85,16 @@ impl Load {
     }
 }
 
+/// How many pods hold a node on, and which node.
+pub(super) type Busy = (usize, String);
+
 /// What all nodes carry.
 #[derive(Debug, Default)]
 pub(super) struct View {
     loads: BTreeMap<String, Load>,
     empty: Load,
+    /// The nodes that are held on by pods, those with the fewest first.
+    busy: BTreeSet<Busy>,
     /// By node: pods that the scheduler makes room for there.
     nominated: BTreeMap<String, BTreeSet<PodId>>,
     /// Why machines are kept for what queues promise, by name.
@@ -128,7 +135,27 @@ impl View {
         for pod in state.pods.values() {
             view.add(pod);
         }
+        for (name, load) in view.loads.iter_mut().filter(|(_, load)| !load.work.is_empty()) {
+            load.stands = load.work.len();
+            view.busy.insert((load.stands, name.clone()));
+        }
         view
+    }
+
+    /// Gives a node its place among the busy ones.
+    fn rank(&mut self, node: &String) {
+        let Some(load) = self.loads.get_mut(node).filter(|load| load.stands != load.work.len()) else { return };
+        let before = std::mem::replace(&mut load.stands, load.work.len());
+        if load.stands > 0 {
+            self.busy.insert((load.stands, node.clone()));
+        }
+        self.busy.remove(&(before, node.clone()));
+    }
+
+    /// The nodes that are held on by pods, those with the fewest first, that come after this one.
+    pub(super) fn busy_after(&self, one: Option<&Busy>) -> impl Iterator<Item = &Busy> {
+        let from = one.map_or(Bound::Unbounded, Bound::Excluded);
+        self.busy.range((from, Bound::Unbounded))
     }
 
     fn add(&mut self, pod: &Pod) {
@@ -148,6 +175,7 @@ impl View {
                 if let Some(load) = self.loads.get_mut(node) {
                     load.remove(pod);
                     if load.pods.is_empty() {
+                        self.busy.remove(&(load.stands, node.clone()));
                         self.loads.remove(node);
                     }
                 }
@@ -176,6 +204,9 @@ impl View {
                 self.add(pod);
             }
             self.survey().change(before.as_ref(), after);
+        }
+        for node in &nodes {
+            self.rank(node);
         }
         nodes
     }

@@ -6,12 +6,12 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::consolidate;
 use super::energy::ready_about;
 use super::meter::Reading;
-use super::scale_down::{Stays, stays};
+use super::scale_down::{Asked, Stays, goes_at, stays};
 use super::scale_up::{boots, counts, is_candidate};
 use super::state::{Phase, State, Tracked, Wish, after};
-use super::survey::Judge;
 use super::view::View;
 use crate::model::machine::Role;
 use crate::scheduling::{Filter, Misfit};
@@ -147,7 +147,7 @@ fn keeps_on(state: &State, view: &View, tracked: &Tracked, now: Timestamp) -> St
     if let (true, None, Some(reason)) = (load.work.is_empty(), tracked.wish, view.promised(&tracked.machine.name)) {
         return format!("on; kept because {reason}");
     }
-    match (stays(state, &Judge::new(state, view, now), tracked, now), &load.work[..]) {
+    match (stays(state, &Asked::new(state, view, now), tracked, now), &load.work[..]) {
         (_, [only]) if tracked.wish.is_none() => format!("on; pod {only} is on it"),
         (_, [first, rest @ ..]) if tracked.wish.is_none() => {
             format!("on; pod {first} and {} more are on it", rest.len())
@@ -160,6 +160,16 @@ fn keeps_on(state: &State, view: &View, tracked: &Tracked, now: Timestamp) -> St
             let asked = if tracked.wish == Some(Wish::Off) { "asked off; disable it first: " } else { "" };
             format!("{asked}on, because pool {} keeps {minimum} on", tracked.machine.pool)
         }
+        (Some(Stays::Kept(note)), _) => format!("on; its node says {note}"),
+        (Some(Stays::Window(at)), _) => format!(
+            "idle, kept on because pool {} keeps more on in {}, within its break-even time",
+            tracked.machine.pool,
+            until(at, now)
+        ),
+        (Some(Stays::Expected(kind, at)), _) => format!(
+            "idle, kept on because a pod of {kind} is expected in {}, within its break-even time",
+            until(at, now)
+        ),
         (Some(Stays::NotIdle) | None, _) => "on".to_owned(),
     }
 }
@@ -187,6 +197,7 @@ pub fn why_node(state: &State, name: &str, now: Timestamp) -> Why {
     };
     let mut because =
         vec![Why::line(format!("in this state for {}, because {}", until(now, tracked.since), tracked.reason))];
+    because.extend(tracked.off_because.iter().map(|reason| Why::line(format!("it was powered off because {reason}"))));
     because.extend(wear(tracked));
     if let Some(flight) = &tracked.in_flight {
         because.push(Why::line(format!("{} has been under way for {}", flight.what, until(now, flight.since))));
@@ -203,7 +214,8 @@ pub fn why_node(state: &State, name: &str, now: Timestamp) -> Why {
                 (true, true) => ", cordoned by marea",
                 (true, false) => ", cordoned by a person",
             };
-            format!("its node is {}Ready{cordon}", if node.ready { "" } else { "not " })
+            let shunned = if node.shunned { ", and new pods are asked to go elsewhere" } else { "" };
+            format!("its node is {}Ready{cordon}{shunned}", if node.ready { "" } else { "not " })
         }
     }));
     let pool = &tracked.machine.pool;
@@ -212,6 +224,7 @@ pub fn why_node(state: &State, name: &str, now: Timestamp) -> Why {
         because
             .push(Why::line(format!("pool {pool} has {up} on or coming and keeps at least {}", state.minimum(pool))));
     }
+    because.extend(consolidate::why(state, &view, tracked, now).into_iter().map(Why::line));
     because.extend(tracked.trouble.iter().map(|trouble| Why::line(format!("last trouble: {trouble}"))));
     because.extend(view.load(name).work.iter().map(|pod| Why::line(format!("pod {pod} is on it"))));
     Why {
@@ -226,8 +239,11 @@ pub fn why_node(state: &State, name: &str, now: Timestamp) -> Why {
 fn timer(state: &State, tracked: &Tracked) -> Option<Timestamp> {
     match &tracked.phase {
         Phase::PoweringOn { deadline, .. } => Some(*deadline),
-        Phase::On { idle_since: Some(since), unready_since: None } => Some(after(*since, state.policy.idle_timeout_ms)),
+        Phase::On { idle_since: Some(since), unready_since: None } => Some(goes_at(&state.policy, tracked, *since)),
         Phase::On { unready_since: Some(since), .. } => Some(after(*since, state.policy.boot_timeout_ms)),
+        Phase::On { .. } if tracked.leaving.is_some() => {
+            tracked.leaving.map(|since| after(since, state.policy.consolidation.patience_ms))
+        }
         Phase::Draining => Some(after(tracked.since, state.policy.drain_timeout_ms)),
         Phase::PoweringOff { .. } => Some(after(tracked.since, state.policy.off_timeout_ms)),
         Phase::Failed { retry_at } => Some(*retry_at),

@@ -4,7 +4,11 @@
 use k8s_openapi::api::core::v1::{self as api, NodeSelectorRequirement};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
-use crate::model::pod::{ClaimUse, Disk, Operator, PodTerm, Requirement, Selector, Spread, Term};
+use super::{DO_NOT_DISRUPT, SAFE_TO_EVICT};
+use crate::model::pod::{ClaimUse, Disk, Moving, Operator, PodTerm, Requirement, Selector, Spread, Term};
+
+/// Names the volumes of a pod that may be lost, separated by commas.
+const SAFE_VOLUMES: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
 
 /// A label selector of the API; one that is not there selects nothing, and so does one that cannot be read.
 pub(super) fn selector(object: Option<&LabelSelector>) -> Option<Selector> {
@@ -124,6 +128,48 @@ pub(super) fn disks(spec: &api::PodSpec) -> Vec<Disk> {
     disks
 }
 
+/// Volumes on the node's own disk, by Cluster Autoscaler's rule: a directory of the node, or an empty one that is not
+/// in memory, but for those that the pod names as safe to lose.
+pub(super) fn local(spec: &api::PodSpec, meta: &ObjectMeta) -> Vec<String> {
+    let safe = meta.annotations.as_ref().and_then(|all| all.get(SAFE_VOLUMES)).map(String::as_str).unwrap_or_default();
+    let is_safe = |name: &str| safe.split(',').any(|one| one.trim() == name);
+    let is_local = |volume: &&api::Volume| {
+        let empty = volume.empty_dir.as_ref().is_some_and(|one| one.medium.as_deref() != Some("Memory"));
+        (empty || volume.host_path.is_some()) && !is_safe(&volume.name)
+    };
+    spec.volumes.iter().flatten().filter(is_local).map(|volume| volume.name.clone()).collect()
+}
+
+/// What its annotations say about its being moved. A length of time that cannot be read is taken for ever.
+pub(super) fn moving(meta: &ObjectMeta) -> Moving {
+    let note = |key: &str| meta.annotations.as_ref().and_then(|all| all.get(key)).map(String::as_str);
+    match (note(SAFE_TO_EVICT), note(DO_NOT_DISRUPT)) {
+        (Some("false"), _) | (_, Some("true")) => Moving::Never,
+        (_, Some(text)) if text != "false" => go_duration(text).map_or(Moving::Never, Moving::NotBefore),
+        (Some("true"), _) => Moving::Free,
+        _ => Moving::Unsaid,
+    }
+}
+
+/// Milliseconds of a length of time as Go writes it, in whole hours, minutes and seconds: `1h30m`.
+fn go_duration(text: &str) -> Option<i64> {
+    let (mut sum, mut rest) = (0i64, text);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let number: i64 = rest[..digits].parse().ok()?;
+        let (unit, length) = match &rest[digits..] {
+            unit if unit.starts_with("ms") => (1, 2),
+            unit if unit.starts_with('h') => (3_600_000, 1),
+            unit if unit.starts_with('m') => (60_000, 1),
+            unit if unit.starts_with('s') => (1_000, 1),
+            _ => return None,
+        };
+        sum = sum.checked_add(number.checked_mul(unit)?)?;
+        rest = &rest[digits + length..];
+    }
+    (!text.is_empty()).then_some(sum)
+}
+
 /// Required node affinity. A term with an operator that is not known matches nothing, and is named.
 pub(super) fn affinity(spec: &api::PodSpec, not_judged: &mut Vec<String>) -> Option<Vec<Term>> {
     let required =
@@ -180,4 +226,51 @@ pub(super) fn not_judged(spec: &api::PodSpec) -> Vec<String> {
         names.push(format!("scheduler `{scheduler}`"));
     }
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(notes: &[(&str, &str)]) -> Moving {
+        let annotations = notes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        moving(&ObjectMeta { annotations: Some(annotations), ..ObjectMeta::default() })
+    }
+
+    #[test]
+    fn what_annotations_say_about_moving_a_pod() {
+        for (notes, expected) in [
+            (&[][..], Moving::Unsaid),
+            (&[(SAFE_TO_EVICT, "true")], Moving::Free),
+            (&[(SAFE_TO_EVICT, "false")], Moving::Never),
+            (&[(DO_NOT_DISRUPT, "true")], Moving::Never),
+            (&[(DO_NOT_DISRUPT, "false")], Moving::Unsaid),
+            (&[(DO_NOT_DISRUPT, "1h30m5s")], Moving::NotBefore(5_405_000)),
+            (&[(DO_NOT_DISRUPT, "soon")], Moving::Never),
+            (&[(DO_NOT_DISRUPT, "true"), (SAFE_TO_EVICT, "true")], Moving::Never),
+            (&[(DO_NOT_DISRUPT, "false"), (SAFE_TO_EVICT, "true")], Moving::Free),
+        ] {
+            assert_eq!(said(notes), expected, "{notes:?}");
+        }
+    }
+
+    #[test]
+    fn volumes_that_would_be_lost() {
+        let volume = |name: &str| api::Volume { name: name.to_owned(), ..api::Volume::default() };
+        let empty = |medium: Option<&str>| {
+            Some(api::EmptyDirVolumeSource { medium: medium.map(str::to_owned), size_limit: None })
+        };
+        let spec = api::PodSpec {
+            volumes: Some(vec![
+                api::Volume { empty_dir: empty(None), ..volume("scratch") },
+                api::Volume { empty_dir: empty(Some("Memory")), ..volume("shm") },
+                api::Volume { empty_dir: empty(None), ..volume("cache") },
+                api::Volume { host_path: Some(api::HostPathVolumeSource::default()), ..volume("host") },
+                api::Volume { secret: Some(api::SecretVolumeSource::default()), ..volume("secret") },
+            ]),
+            ..api::PodSpec::default()
+        };
+        let safe = [(SAFE_VOLUMES.to_owned(), "tmp, cache".to_owned())].into();
+        assert_eq!(local(&spec, &ObjectMeta { annotations: Some(safe), ..ObjectMeta::default() }), ["scratch", "host"]);
+    }
 }

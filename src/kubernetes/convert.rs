@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as api;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::constraints::{affinity, apart, claims, disks, near, not_judged, spread};
+use super::constraints::{affinity, apart, claims, disks, local, moving, near, not_judged, spread};
 use super::requests::{amounts, is_sidecar, of_pod};
-use super::{ALL_OR_NONE, CORDONED};
+use super::{ALL_OR_NONE, CORDONED, DO_NOT_DISRUPT, LEAVING, SCALE_DOWN_DISABLED};
 use crate::model::node::{Effect, Node, Shape, Taint};
 use crate::model::pod::{Group, HostPort, Owner, Phase, Pod, PodId, Toleration};
 use crate::model::resources::Resources;
@@ -64,6 +64,8 @@ pub fn pod(object: &api::Pod) -> Pod {
         nominated: status.and_then(|status| status.nominated_node_name.clone()).filter(|name| !name.is_empty()),
         never_preempts: spec.preemption_policy.as_deref() == Some("Never"),
         group: group(meta),
+        moving: moving(meta),
+        local: local(&spec, meta),
         not_judged,
     }
 }
@@ -79,7 +81,11 @@ pub fn node(object: &api::Node) -> Node {
         .iter()
         .find(|condition| condition.type_ == "Ready");
     let taints = spec.and_then(|spec| spec.taints.as_deref()).unwrap_or_default().iter().filter_map(taint);
-    let (transient, lasting): (Vec<_>, Vec<_>) = taints.partition(|taint: &Taint| taint.key.starts_with(LIFECYCLE));
+    // Our own is a preference, and none of the node's shape.
+    let (ours, taints): (Vec<_>, Vec<_>) = taints.partition(|taint: &Taint| taint.key == LEAVING);
+    let (transient, lasting): (Vec<_>, Vec<_>) =
+        taints.into_iter().partition(|taint: &Taint| taint.key.starts_with(LIFECYCLE));
+    let note = |key: &&str| meta.annotations.as_ref().and_then(|all| all.get(*key)).is_some_and(|text| text == "true");
     Node {
         name: meta.name.clone().unwrap_or_default(),
         uid: meta.uid.clone().unwrap_or_default(),
@@ -92,6 +98,8 @@ pub fn node(object: &api::Node) -> Node {
             .filter(|id| !id.is_empty()),
         cordoned: spec.and_then(|spec| spec.unschedulable).unwrap_or_default(),
         cordoned_by_us: meta.annotations.as_ref().is_some_and(|all| all.contains_key(CORDONED)),
+        kept_by: [DO_NOT_DISRUPT, SCALE_DOWN_DISABLED].into_iter().find(note).map(str::to_owned),
+        shunned: !ours.is_empty(),
         transient: transient.into_iter().filter(|taint| taint.key != CORDON).collect(),
         shape: Shape {
             allocatable: status.and_then(|status| status.allocatable.as_ref()).map_or_else(Resources::default, amounts),

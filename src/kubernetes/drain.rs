@@ -5,14 +5,14 @@
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Status;
 use kube::{Api, Client};
 use serde_json::json;
 
 use super::client::call;
-use super::{CORDONED, KubernetesError};
+use super::{CORDONED, KubernetesError, LEAVING};
 use crate::model::pod::PodId;
 
 /// How patient a drain is.
@@ -76,6 +76,32 @@ pub async fn uncordon(client: &Client, name: &str) -> Result<(), KubernetesError
         call("uncordon of node", name, nodes.patch(name, &PatchParams::default(), &Patch::Merge(&patch)))
             .await
             .map(drop)
+    })
+    .await
+}
+
+/// Asks the scheduler to put new pods elsewhere where it can, or no longer: our own taint `PreferNoSchedule`, beside
+/// all others. A node that is gone is shunned by everybody.
+pub async fn shun(client: &Client, name: &str, shun: bool) -> Result<(), KubernetesError> {
+    let nodes = Api::<Node>::all(client.clone());
+    retry_conflicts(|| async {
+        let Some(node) = call("taint of node", name, nodes.get_opt(name)).await? else { return Ok(()) };
+        let mut taints = node.spec.and_then(|spec| spec.taints).unwrap_or_default();
+        let before = taints.len();
+        taints.retain(|taint| taint.key != LEAVING);
+        if (before > taints.len()) == shun {
+            return Ok(());
+        }
+        if shun {
+            let effect = "PreferNoSchedule".to_owned();
+            taints.push(Taint { key: LEAVING.to_owned(), value: None, effect, time_added: None });
+        }
+        // With the version that was read: the list is one value, and others write it too.
+        let patch = json!({
+            "metadata": { "resourceVersion": node.metadata.resource_version },
+            "spec": { "taints": taints },
+        });
+        call("taint of node", name, nodes.patch(name, &PatchParams::default(), &Patch::Merge(&patch))).await.map(drop)
     })
     .await
 }

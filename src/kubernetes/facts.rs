@@ -1,13 +1,15 @@
-//! Facts: what scheduling asks for besides pods and nodes, from the API into the model.
+//! Facts: what decisions ask for besides pods and nodes, from the API into the model.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::{core::v1 as core, storage::v1 as storage};
+use k8s_openapi::api::{core::v1 as core, policy::v1 as policy, storage::v1 as storage};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::constraints::{requirements, selector};
-use crate::model::fact::{Attachment, Capacity, Claim, ClaimRef, Class, Driver, Fact, Namespace, NodeDrivers, Volume};
+use crate::model::fact::{
+    Attachment, Budget, Capacity, Claim, ClaimRef, Class, Driver, Fact, Namespace, NodeDrivers, Volume,
+};
 use crate::model::pod::Term;
 use crate::model::resources::quantity;
 
@@ -128,6 +130,19 @@ pub fn attachment(object: &storage::VolumeAttachment) -> Fact {
         node: object.spec.node_name.clone(),
         driver: object.spec.attacher.clone(),
         volume: object.spec.source.persistent_volume_name.clone(),
+    })
+}
+
+/// A PodDisruptionBudget. One whose controller has not seen its last change allows nothing.
+pub fn budget(object: &policy::PodDisruptionBudget) -> Fact {
+    let meta = &object.metadata;
+    let current = |status: &&policy::PodDisruptionBudgetStatus| status.observed_generation >= meta.generation;
+    let allowed = object.status.as_ref().filter(current).map_or(0, |status| status.disruptions_allowed);
+    Fact::Budget(Budget {
+        namespace: meta.namespace.clone().unwrap_or_default(),
+        name: name(meta),
+        selector: object.spec.as_ref().and_then(|spec| selector(spec.selector.as_ref())),
+        allowed: u32::try_from(allowed).unwrap_or_default(),
     })
 }
 

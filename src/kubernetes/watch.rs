@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures::stream::{BoxStream, StreamExt};
 use k8s_openapi::api::core::v1 as api;
+use k8s_openapi::api::policy::v1 as policy;
 use k8s_openapi::api::storage::v1 as storage;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
@@ -193,7 +194,7 @@ async fn session(client: &Client, events: &mpsc::Sender<Event>, timing: Timing, 
 }
 
 /// How many kinds of facts there are.
-const KINDS: usize = 8;
+const KINDS: usize = 9;
 
 fn all_facts(client: &Client) -> [BoxStream<'static, Word>; KINDS] {
     [
@@ -205,6 +206,7 @@ fn all_facts(client: &Client) -> [BoxStream<'static, Word>; KINDS] {
         facts::<storage::CSINode>(client, "CSI nodes", FactKind::NodeDrivers, facts::node_drivers),
         facts::<storage::CSIStorageCapacity>(client, "storage capacities", FactKind::Capacity, facts::capacity),
         facts::<storage::VolumeAttachment>(client, "volume attachments", FactKind::Attachment, facts::attachment),
+        facts::<policy::PodDisruptionBudget>(client, "disruption budgets", FactKind::Budget, facts::budget),
     ]
 }
 
@@ -320,4 +322,34 @@ fn print_of<T: serde::Serialize>(object: &T) -> u64 {
     let mut hasher = DefaultHasher::new();
     serde_json::to_vec(object).unwrap_or_default().hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::Resource;
+
+    use super::*;
+
+    #[test]
+    fn the_daemon_may_watch_all_that_it_watches() {
+        let rights = include_str!("../../recipes/daemon-rights.yaml");
+        let facts: [(&str, &str); KINDS] = [
+            (api::Namespace::GROUP, "namespaces"),
+            (api::PersistentVolumeClaim::GROUP, "persistentvolumeclaims"),
+            (api::PersistentVolume::GROUP, "persistentvolumes"),
+            (storage::StorageClass::GROUP, "storageclasses"),
+            (storage::CSIDriver::GROUP, "csidrivers"),
+            (storage::CSINode::GROUP, "csinodes"),
+            (storage::CSIStorageCapacity::GROUP, "csistoragecapacities"),
+            (storage::VolumeAttachment::GROUP, "volumeattachments"),
+            (policy::PodDisruptionBudget::GROUP, "poddisruptionbudgets"),
+        ];
+        let group = |group: &str| if group.is_empty() { "\"\"".to_owned() } else { group.to_owned() };
+        for (of, resource) in facts.into_iter().chain([("", "pods"), ("", "nodes")]) {
+            // A rule is on one line, or its three parts are on one each.
+            let mut rules = rights.split("- {apiGroups").flat_map(|part| part.split("- apiGroups"));
+            let found = rules.find(|rule| rule.contains(resource)).unwrap_or_else(|| panic!("no rule for {resource}"));
+            assert!(found.starts_with(&format!(": [{}]", group(of))) && found.contains("watch"), "{resource}: {found}");
+        }
+    }
 }

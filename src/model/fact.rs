@@ -1,5 +1,5 @@
-//! A fact: what the scheduler looks at besides pods and nodes: namespaces, for the selectors of pod affinity,
-//! and all that ties a pod's volumes to nodes. Each is trimmed to what decides.
+//! A fact: what decides besides pods and nodes: namespaces, for the selectors of pod affinity, all that ties a
+//! pod's volumes to nodes, and how many pods may be evicted. Each is trimmed to what decides.
 
 use std::collections::BTreeMap;
 
@@ -27,6 +27,8 @@ pub enum Fact {
     Capacity(Capacity),
     /// A VolumeAttachment.
     Attachment(Attachment),
+    /// A PodDisruptionBudget.
+    Budget(Budget),
 }
 
 /// Which kind of fact.
@@ -49,6 +51,8 @@ pub enum FactKind {
     Capacity,
     /// A VolumeAttachment.
     Attachment,
+    /// A PodDisruptionBudget.
+    Budget,
 }
 
 /// A fact's name.
@@ -228,6 +232,20 @@ pub struct Attachment {
     pub volume: Option<String>,
 }
 
+/// A PodDisruptionBudget: how many of these pods may be evicted now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Budget {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Which pods of its namespace; `None` for none.
+    pub selector: Option<Selector>,
+    /// How many may go at present.
+    pub allowed: u32,
+}
+
 /// All facts, each kind by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -256,6 +274,9 @@ pub struct Facts {
     /// Attachments.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub attachments: BTreeMap<String, Attachment>,
+    /// Budgets, by `NAMESPACE/NAME`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub budgets: BTreeMap<String, Budget>,
 }
 
 impl Fact {
@@ -270,6 +291,7 @@ impl Fact {
             Self::NodeDrivers(one) => (FactKind::NodeDrivers, one.node.clone()),
             Self::Capacity(one) => (FactKind::Capacity, one.name.clone()),
             Self::Attachment(one) => (FactKind::Attachment, one.name.clone()),
+            Self::Budget(one) => (FactKind::Budget, format!("{}/{}", one.namespace, one.name)),
         };
         FactId { kind, name }
     }
@@ -288,6 +310,7 @@ impl Facts {
             Fact::NodeDrivers(one) => drop(self.node_drivers.insert(name, one)),
             Fact::Capacity(one) => drop(self.capacities.insert(name, one)),
             Fact::Attachment(one) => drop(self.attachments.insert(name, one)),
+            Fact::Budget(one) => drop(self.budgets.insert(name, one)),
         }
     }
 
@@ -302,6 +325,7 @@ impl Facts {
             FactKind::NodeDrivers => drop(self.node_drivers.remove(&id.name)),
             FactKind::Capacity => drop(self.capacities.remove(&id.name)),
             FactKind::Attachment => drop(self.attachments.remove(&id.name)),
+            FactKind::Budget => drop(self.budgets.remove(&id.name)),
         }
     }
 }

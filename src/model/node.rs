@@ -49,7 +49,8 @@ pub struct Shape {
 }
 
 /// A node as the API server shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the API's, and any of them may hold with any other")]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Node {
     /// Its name, which is its machine's.
@@ -69,6 +70,12 @@ pub struct Node {
     pub cordoned: bool,
     /// Cordoned by Marea: it carries our annotation, so we may uncordon it.
     pub cordoned_by_us: bool,
+    /// The annotation by which somebody keeps it on, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_by: Option<String>,
+    /// Marea asks the scheduler to put new pods elsewhere where it can: the node carries our `PreferNoSchedule`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shunned: bool,
     /// Taints that come and go with its health (`node.kubernetes.io/...`), the cordon's left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub transient: Vec<Taint>,

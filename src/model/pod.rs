@@ -187,6 +187,27 @@ pub struct Group {
     pub size: u32,
 }
 
+/// What is said on a pod about its being moved so that its machine can go off.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Moving {
+    /// Nothing.
+    #[default]
+    Unsaid,
+    /// It may be (`cluster-autoscaler.kubernetes.io/safe-to-evict: "true"`).
+    Free,
+    /// It may not (`karpenter.sh/do-not-disrupt: "true"`, or safe-to-evict `"false"`).
+    Never,
+    /// Not before it is so many milliseconds old (`karpenter.sh/do-not-disrupt: "30m"`).
+    NotBefore(i64),
+}
+
+impl Moving {
+    fn is_unsaid(&self) -> bool {
+        *self == Self::Unsaid
+    }
+}
+
 /// A pod as the API server shows it. Preferences are left out: they never count.
 #[expect(clippy::struct_excessive_bools, reason = "they are the API's, and any of them may hold with any other")]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -248,6 +269,12 @@ pub struct Pod {
     /// The pods that it must be placed with, all or none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Group>,
+    /// What is said about its being moved.
+    #[serde(default, skip_serializing_if = "Moving::is_unsaid")]
+    pub moving: Moving,
+    /// Its volumes on the node's own disk, whose content would be lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub local: Vec<String>,
     /// Constraints that it has and that the fit does not judge yet, named for `marea why`.
     #[serde(default)]
     pub not_judged: Vec<String>,

@@ -76,6 +76,8 @@ impl Marea {
             What::PowerOn | What::PowerCycle => world.power_on(host),
             What::Cordon => self.cordon(world, host, true),
             What::Uncordon => self.cordon(world, host, false),
+            What::Shun => self.shun(host, true),
+            What::Unshun => self.shun(host, false),
             What::Drain { pods } => {
                 for job in pods.iter().filter_map(|pod| self.pods.get(pod)).copied().collect::<Vec<_>>() {
                     world.evict(job);
@@ -109,6 +111,14 @@ impl Marea {
         }
     }
 
+    /// Marks a node as one to avoid. This world's scheduler has no preferences: it is seen to be done, and no more.
+    fn shun(&mut self, host: usize, shunned: bool) {
+        if let Some(node) = self.nodes.get_mut(&host) {
+            node.shunned = shunned;
+            self.untold.push_back(Event::NodeApplied { node: node.clone() });
+        }
+    }
+
     /// A machine's kubelet has reported: its node is Ready.
     fn up(&mut self, world: &World<'_>, host: usize) -> Node {
         self.boots += 1;
@@ -122,8 +132,8 @@ impl Marea {
             boot_id: Some(format!("boot-{}", self.boots)),
             cordoned: world.is_cordoned(host),
             cordoned_by_us: world.is_cordoned(host),
-            transient: Vec::new(),
             shape: Shape { seen: true, ..machine.shape.clone() },
+            ..Node::default()
         };
         self.nodes.insert(host, node.clone());
         node

@@ -212,8 +212,8 @@ fn ca_down() -> Figure {
         for number in 0..2000 {
             sites.set(&mix::name(number), seen(&shape, &used, Standing::Ready));
         }
-        let residents = pods.iter().map(|(pod, site)| Resident { pod, site: *site, moves: true }).collect();
-        let question = Drain { residents, candidates: (0..2000).collect(), most: usize::MAX };
+        let residents = pods.iter().map(|(pod, site)| Resident { pod, site: *site }).collect();
+        let question = Drain { residents, candidates: (0..2000).collect(), most: usize::MAX, ..Drain::default() };
         drain(&question, &sites, &Facts::default())
     };
     let (seconds, drained) = best_of(3, run);

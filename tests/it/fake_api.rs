@@ -36,7 +36,7 @@ pub struct World {
 }
 
 /// The kinds that it lists and watches, the group of each, and its list.
-const KINDS: [(&str, &str, &str); 10] = [
+const KINDS: [(&str, &str, &str); 11] = [
     ("pods", "v1", "PodList"),
     ("nodes", "v1", "NodeList"),
     ("namespaces", "v1", "NamespaceList"),
@@ -47,6 +47,7 @@ const KINDS: [(&str, &str, &str); 10] = [
     ("csinodes", "storage.k8s.io/v1", "CSINodeList"),
     ("csistoragecapacities", "storage.k8s.io/v1", "CSIStorageCapacityList"),
     ("volumeattachments", "storage.k8s.io/v1", "VolumeAttachmentList"),
+    ("poddisruptionbudgets", "policy/v1", "PodDisruptionBudgetList"),
 ];
 
 /// The fake, serving until dropped.

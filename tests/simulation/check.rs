@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use marea::autoscaler::{Action, What};
 use marea::model::machine::{Off, Role};
-use marea::model::node::Shape;
-use marea::model::pod::{Owner, Phase, Pod};
+use marea::model::node::{Node, Shape};
+use marea::model::pod::{Moving, Owner, Phase, Pod};
 use marea::model::queue::Backlog;
 
 use crate::world::{MINUTE, World, time};
@@ -77,6 +77,37 @@ fn cycle(world: &World, action: &Action) -> Result<(), String> {
     Ok(())
 }
 
+/// A machine that nobody asked off is emptied only where that was allowed, and only of what may go and has a place.
+fn consolidation(world: &World, action: &Action) -> Result<(), String> {
+    let (name, told) = (&action.machine, &world.told);
+    let wrong = |what: &str| Err(format!("{what}: {action:?}"));
+    let pool = |name: &String| world.machines.iter().find(|one| one.name == *name).map(|one| &one.pool);
+    if !pool(name).is_some_and(|pool| world.policy.consolidation.pools.contains(pool)) {
+        return wrong("empties a machine of a pool that is not consolidated");
+    }
+    let budgets = &world.policy.consolidation.budgets;
+    let mine = budgets.iter().filter(|budget| budget.pool.as_ref() == pool(name)).map(|budget| budget.most).min();
+    let all = budgets.iter().filter(|budget| budget.pool.is_none()).map(|budget| budget.most).min();
+    let of_pool = told.emptied.iter().filter(|other| pool(other) == pool(name)).count();
+    if of_pool >= mine.unwrap_or(1) as usize || told.emptied.len() >= all.unwrap_or(u32::MAX) as usize {
+        return wrong("empties more machines at once than its budgets allow");
+    }
+    let on_it = |node: &str| -> Vec<&Pod> {
+        told.pods.values().filter(|pod| pod.node.as_deref() == Some(node) && is_work(pod)).collect()
+    };
+    for pod in on_it(name).into_iter().filter(|pod| !pod.deleting) {
+        if pod.moving == Moving::Never || pod.owner != Owner::Controller("ReplicaSet/web".into()) {
+            return wrong("evicts what may not be moved");
+        }
+        let takes = |node: &&Node| node.name != *name && node.name != "front" && node.ready && !node.cordoned;
+        let fits = |node: &Node| fits(pod, false, &node.shape, on_it(&node.name).into_iter());
+        if !told.nodes.values().filter(takes).any(fits) {
+            return wrong("evicts a pod that has no other place");
+        }
+    }
+    Ok(())
+}
+
 /// Checks an action before it is done.
 pub(crate) fn action(world: &World, action: &Action) -> Result<(), String> {
     let name = &action.machine;
@@ -96,10 +127,18 @@ pub(crate) fn action(world: &World, action: &Action) -> Result<(), String> {
     }
     match &action.what {
         What::Cordon if !fresh => wrong("cordons without fresh lists"),
-        What::Drain { .. } if !asked_off => wrong("drains what nobody asked off"),
         What::Drain { .. } if !fresh => wrong("drains without fresh lists"),
+        What::Drain { .. } if !asked_off => consolidation(world, action),
+        What::Shun | What::Unshun if !fresh => wrong("shuns without fresh lists"),
+        What::Shun if !world.policy.consolidation.pools.contains(&machine.pool) => wrong("shuns what nobody may empty"),
         What::DeleteNode { .. } if real.on => wrong("deletes the node of a machine that is on"),
-        What::Observe | What::Uncordon | What::Cordon | What::Drain { .. } | What::DeleteNode { .. } => Ok(()),
+        What::Observe
+        | What::Uncordon
+        | What::Cordon
+        | What::Shun
+        | What::Unshun
+        | What::Drain { .. }
+        | What::DeleteNode { .. } => Ok(()),
         What::PowerOn => {
             if real.on {
                 return wrong("a second boot of a machine that is on");
@@ -218,6 +257,9 @@ pub(crate) fn at_rest(world: &World) -> Result<(), String> {
             if !real.on {
                 return Err(format!("the node of {name} was left when it went off"));
             }
+            if node.shunned {
+                return Err(format!("{name} is left shunned: {tracked:?}"));
+            }
             if node.cordoned {
                 return Err(format!("{name} is left cordoned: {tracked:?}"));
             }
@@ -226,8 +268,12 @@ pub(crate) fn at_rest(world: &World) -> Result<(), String> {
     }
     for (pool, on) in on {
         let members = sound.iter().filter(|one| one.pool == pool).count();
-        let minimum = world.policy.pools[pool].min.min(u32::try_from(members).unwrap());
-        if on != minimum {
+        let members = u32::try_from(members).unwrap();
+        let minimum = world.policy.pools[pool].min.min(members);
+        // What boots slowly stays on from one window to the next.
+        let rules = world.policy.schedule.iter().filter(|rule| rule.pool == pool);
+        let kept = rules.map(|rule| rule.min.min(members)).fold(minimum, u32::max);
+        if on < minimum || on > kept {
             return Err(format!("pool {pool} has {on} on at rest and a minimum of {minimum}"));
         }
     }

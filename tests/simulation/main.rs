@@ -52,22 +52,25 @@ fn sweep(seeds: std::ops::Range<u64>, run: impl Fn(u64) -> Result<(), String> + 
 
 #[test]
 fn the_core_keeps_its_promises_in_every_world() {
-    let totals = std::sync::Mutex::new((0, 0, 0));
+    let totals = std::sync::Mutex::new((0, 0, 0, 0));
     let failed = sweep(seeds(), |seed| {
         let mut world = World::new(seed, Planted::Nothing);
         world.traced = number("SIM_SEED").is_some();
         world.run()?;
         let mut totals = totals.lock().unwrap();
-        *totals = (totals.0 + world.steps, totals.1 + world.finished, totals.2 + world.boots);
+        let (steps, finished, boots, drains) = *totals;
+        *totals = (steps + world.steps, finished + world.finished, boots + world.boots, drains + world.drains);
         Ok(())
     });
     if let Some((seed, error)) = failed {
         panic!("{error}\nto see it again: SIM_SEED={seed} cargo test --test simulation");
     }
-    let (steps, finished, boots) = *totals.lock().unwrap();
+    let (steps, finished, boots, drains) = *totals.lock().unwrap();
     let worlds = seeds().count();
-    println!("{worlds} worlds: {steps} steps, {finished} pods ran to their end, {boots} boots");
-    assert!(finished > 0 && boots > 0, "worlds in which nothing happens prove nothing");
+    println!(
+        "{worlds} worlds: {steps} steps, {finished} pods ran to their end, {boots} boots, {drains} machines emptied"
+    );
+    assert!(finished > 0 && boots > 0 && drains > 0, "worlds in which nothing happens prove nothing");
 }
 
 #[test]

@@ -2,9 +2,11 @@
 //! simulation must notice every one, or it has no teeth.
 
 use jiff::Timestamp;
+use marea::autoscaler::consolidation::Budget;
 use marea::autoscaler::state::{Phase, Tracked};
 use marea::autoscaler::{Action, Event, State, What};
 use marea::model::machine::Role;
+use marea::model::pod::Moving;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Planted {
@@ -29,10 +31,15 @@ pub(crate) enum Planted {
     BelievesLostQueues,
     ForgetsLostQueues,
     CountsTwice,
+    IgnoresHolds,
+    EmptiesUnasked,
+    IgnoresBudgets,
+    ForgetsShuns,
+    EmptiesWithoutRoom,
 }
 
 impl Planted {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::ActsOnStaleLists,
         Self::DeletesNodeEarly,
         Self::ActsTwice,
@@ -53,6 +60,11 @@ impl Planted {
         Self::BelievesLostQueues,
         Self::ForgetsLostQueues,
         Self::CountsTwice,
+        Self::IgnoresHolds,
+        Self::EmptiesUnasked,
+        Self::IgnoresBudgets,
+        Self::ForgetsShuns,
+        Self::EmptiesWithoutRoom,
     ];
 
     /// Before the step: what the core hears and remembers.
@@ -83,6 +95,21 @@ impl Planted {
                 pod.requests.memory = 1;
                 pod.node_selector.clear();
             }
+            (Self::IgnoresHolds, Event::PodApplied { pod }) if pod.node.is_some() => {
+                pod.moving = Moving::Free;
+            }
+            // There is no mark to take back, as far as it knows.
+            (Self::ForgetsShuns, Event::NodeApplied { node }) => node.shunned = false,
+            (Self::ForgetsShuns, Event::NodesListed { nodes }) => {
+                for node in nodes {
+                    node.shunned = false;
+                }
+            }
+            // What is to be moved needs next to nothing, as far as it knows.
+            (Self::EmptiesWithoutRoom, Event::PodApplied { pod }) if pod.node.is_some() => {
+                pod.requests.cpu_milli = 1;
+                pod.requests.memory = 1;
+            }
             (Self::PowersFrontEnd, Event::Started { machines, .. }) => {
                 for machine in machines {
                     machine.role = Role::Worker;
@@ -92,6 +119,11 @@ impl Planted {
         }
         match self {
             Self::IgnoresMinimum => state.minimums.clear(),
+            Self::EmptiesUnasked => state.policy.consolidation.pools = ["a", "b"].map(str::to_owned).into(),
+            Self::IgnoresBudgets => {
+                let budget = |pool: &str| Budget { pool: Some(pool.to_owned()), most: 99, ..Budget::default() };
+                state.policy.consolidation.budgets = ["a", "b"].map(budget).into();
+            }
             Self::IgnoresIdleTimeout => state.policy.idle_timeout_ms = 1,
             Self::IgnoresWaitingPods => {
                 // It decides to go off as if nothing waited: the pods are remembered as long gated.

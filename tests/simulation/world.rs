@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use marea::autoscaler::consolidation::Budget;
 use marea::autoscaler::policy::{Bounds, Policy, Rule};
 use marea::autoscaler::{Action, Event, Request, State, What, next_wakeup, step};
 use marea::model::machine::{Machine, Role};
@@ -107,6 +108,8 @@ pub(crate) struct Told {
     pub(crate) asked_off: BTreeSet<String>,
     pub(crate) asked_on: BTreeSet<String>,
     pub(crate) disabled: BTreeSet<String>,
+    /// Machines whose drain is under way although nobody asked them off.
+    pub(crate) emptied: BTreeSet<String>,
     /// What the queues held, and whether they are heard of now.
     pub(crate) queues: BTreeMap<String, (Vec<Backlog>, bool)>,
 }
@@ -145,6 +148,7 @@ pub(crate) struct World {
     pub(crate) steps: usize,
     pub(crate) finished: usize,
     pub(crate) boots: usize,
+    pub(crate) drains: usize,
 }
 
 pub(crate) fn time(ms: i64) -> Timestamp {
@@ -189,6 +193,20 @@ impl World {
                 });
             }
         }
+        for pool in ["a", "b"] {
+            if rng.percent(40) {
+                policy.consolidation.pools.insert(pool.into());
+                policy.consolidation.patience_ms = rng.range(20, 120) * SECOND;
+                policy.consolidation.every_ms = rng.range(10, 60) * SECOND;
+                policy.consolidation.a_step = usize::try_from(rng.range(1, 5)).unwrap();
+                for (pool, most, percent) in [(Some(pool.to_owned()), 2, 30), (None, 1, 20), (None, 0, 10)] {
+                    if rng.percent(percent) {
+                        policy.consolidation.budgets.push(Budget { pool, most, ..Budget::default() });
+                    }
+                }
+                policy.min_on_ms = policy.idle_timeout_ms;
+            }
+        }
         let start = 1_767_571_200_000;
         let mut world = Self {
             rng,
@@ -219,6 +237,7 @@ impl World {
             steps: 0,
             finished: 0,
             boots: 0,
+            drains: 0,
         };
         world.real.insert("front".into(), Real { on: true, kubelet: true, boot: 0, on_since: start, lemon: false });
         world.register("front");
@@ -287,6 +306,7 @@ impl World {
         self.told.pods.clear();
         self.told.nodes.clear();
         self.under_way.clear();
+        self.told.emptied.clear();
         for heard in self.told.queues.values_mut() {
             heard.1 = false;
         }
@@ -333,12 +353,20 @@ impl World {
         }
         for action in actions {
             crate::check::action(self, &action)?;
+            if let What::Drain { .. } = action.what
+                && !self.told.asked_off.contains(&action.machine)
+            {
+                self.told.emptied.insert(action.machine.clone());
+                self.drains += 1;
+            }
             self.under_way.insert(action.machine.clone(), action.id);
             let delay = match action.what {
                 What::PowerOff { .. } | What::PowerCycle => self.rng.range(500, 20_000),
                 What::PowerOn => self.rng.range(100, 8_000),
                 What::Drain { .. } => self.rng.range(1_000, 40_000),
-                What::Observe | What::Cordon | What::Uncordon | What::DeleteNode { .. } => self.rng.range(5, 900),
+                What::Observe | What::Cordon | What::Uncordon | What::Shun | What::Unshun | What::DeleteNode { .. } => {
+                    self.rng.range(5, 900)
+                }
             };
             self.after(delay, Happens::Take { epoch: self.epoch, action: Box::new(action) });
         }
@@ -361,7 +389,10 @@ impl World {
             Event::NodeApplied { node } => drop(told.nodes.insert(node.name.clone(), node)),
             Event::NodeGone { name } => drop(told.nodes.remove(&name)),
             Event::WatchLost { .. } => (told.pods_fresh, told.nodes_fresh) = (false, false),
-            Event::Done { machine, .. } => drop(self.under_way.remove(&machine)),
+            Event::Done { machine, .. } => {
+                told.emptied.remove(&machine);
+                self.under_way.remove(&machine);
+            }
             Event::Asked { machine, request } => {
                 told.asked_on.remove(&machine);
                 match request {

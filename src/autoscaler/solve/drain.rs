@@ -4,31 +4,37 @@
 use super::bits::Bits;
 use super::board::Board;
 use super::classes::{Classes, Company};
-use super::compile::board_of;
+use super::compile::{Kin, board_of};
 use super::sites::{Sites, Standing};
 use crate::model::fact::Facts;
 use crate::model::pod::Pod;
 
-/// A pod on a node.
+/// A pod on a candidate that would be made again elsewhere; a DaemonSet's, which goes with its node, is none.
 #[derive(Debug, Clone, Copy)]
 pub struct Resident<'a> {
     /// The pod.
     pub pod: &'a Pod,
     /// Its site.
     pub site: usize,
-    /// It would be made again elsewhere; otherwise it goes with its node, as a DaemonSet's does.
-    pub moves: bool,
 }
 
 /// Which of these nodes could go off?
 #[derive(Debug, Clone, Default)]
 pub struct Drain<'a> {
-    /// All pods on nodes.
+    /// The pods that would have to move.
     pub residents: Vec<Resident<'a>>,
+    /// All pods on nodes, these among them, as far as anybody's rules ask where they are.
+    pub bound: Vec<Kin>,
     /// Sites whose pods may all leave, the one that should go off first at the front.
     pub candidates: Vec<usize>,
     /// So many of them at most.
     pub most: usize,
+    /// How many may go of each of some sets of them.
+    pub limits: Vec<usize>,
+    /// By candidate: the sets that it is of. Without any, none is of any.
+    pub sets: Vec<Vec<usize>>,
+    /// Pods that have no node yet, or are to come: they get their room first, where there is some.
+    pub coming: Vec<&'a Pod>,
 }
 
 /// The nodes that could go off.
@@ -46,21 +52,36 @@ pub fn drain(question: &Drain<'_>, sites: &Sites, facts: &Facts) -> Drained {
     let mut on: Vec<Vec<(usize, usize)>> = vec![Vec::new(); sites.len()];
     let is_candidate: Bits = question.candidates.iter().copied().collect();
     for (index, resident) in question.residents.iter().enumerate() {
-        if resident.moves && is_candidate.has(resident.site) {
+        if is_candidate.has(resident.site) {
             on[resident.site].push((index, classes.class(resident.pod, &[])));
         }
     }
-    let at: Vec<(usize, u32)> = question.residents.iter().map(|one| (one.site, 1)).collect();
-    let bound = question.residents.iter().zip(&at).map(|(one, at)| (Company::from(one.pod), std::slice::from_ref(at)));
+    let coming: Vec<usize> = question.coming.iter().map(|pod| classes.class(pod, &[])).collect();
+    let bound = question.bound.iter().map(|kin| (Company::from(&*kin.class), &kin.at[..]));
     let mut board = board_of(&mut classes, sites, bound);
     board.prefer(stays(question, sites, &on, &classes));
+    for (number, class) in coming.into_iter().enumerate() {
+        let made = &classes.made[class];
+        if let Some(site) = board.first_fit(made, 0) {
+            board.put(made, site);
+            on[site].push((question.residents.len() + number, class));
+        }
+    }
     let mut drained = Drained::default();
-    for site in &question.candidates {
+    let mut left = question.limits.clone();
+    for (number, site) in question.candidates.iter().enumerate() {
         if drained.off.len() == question.most {
             break;
         }
+        let sets = question.sets.get(number).map_or(&[][..], Vec::as_slice);
+        if sets.iter().any(|set| left[*set] == 0) {
+            continue;
+        }
         if let Some(moves) = empty(&mut board, &classes, *site, &on[*site]) {
             drained.off.push(*site);
+            for set in sets {
+                left[*set] -= 1;
+            }
             for (index, class, to) in moves {
                 // It may have to move once more, should its new node go too.
                 on[to].push((index, class));
@@ -70,7 +91,7 @@ pub fn drain(question: &Drain<'_>, sites: &Sites, facts: &Facts) -> Drained {
     }
     // Of a pod that moved twice the last place counts.
     let mut last: std::collections::BTreeMap<usize, usize> = std::collections::BTreeMap::new();
-    last.extend(drained.moves.iter().copied());
+    last.extend(drained.moves.iter().copied().filter(|(index, _)| *index < question.residents.len()));
     drained.moves = last.into_iter().collect();
     drained
 }

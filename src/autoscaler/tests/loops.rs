@@ -39,7 +39,9 @@ fn live(rig: &mut Rig, ms: i64, mut comes_up: impl FnMut(&Rig, &str) -> Option<N
                     rig.done(&name, None);
                     rig.send(Event::NodeGone { name });
                 }
-                What::PowerCycle | What::Drain { .. } | What::PowerOff { .. } => drop(rig.done(&name, None)),
+                What::PowerCycle | What::Shun | What::Unshun | What::Drain { .. } | What::PowerOff { .. } => {
+                    drop(rig.done(&name, None));
+                }
             }
             continue;
         }

@@ -98,6 +98,12 @@ fn room_that_the_scheduler_makes_is_waited_for_but_not_for_ever() {
     rig.apply(important);
     assert_eq!(rig.wait(29_000), []);
     assert_eq!(woken(&rig.wait(5_000)), ["b"], "the preemption did not happen");
+    // Whoever names a node for one that never preempts, nobody is evicted for it.
+    let mut rig = Rig::new(&[("a", 1000), ("b", 1000)], Policy { doubt_ms: 30_000, ..quick() });
+    rig.up("a");
+    rig.apply(bound("victim", 900, "a"));
+    rig.apply(Pod { priority: 100, nominated: Some("a".into()), never_preempts: true, ..pod("p", 900) });
+    assert_eq!(woken(&rig.wait(5_000)), ["b"]);
 }
 
 #[test]

@@ -55,8 +55,8 @@ fn node(number: usize, now: Timestamp) -> Node {
         boot_id: None,
         cordoned: false,
         cordoned_by_us: false,
-        transient: Vec::new(),
         shape: mix::machine(number),
+        ..Node::default()
     }
 }
 
@@ -139,6 +139,23 @@ fn resident() -> f64 {
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
+/// The longest step while the cluster is looked through for machines that are superfluous.
+fn looks(cluster: &mut Cluster) -> f64 {
+    cluster.now += SignedDuration::from_hours(2);
+    cluster.send(Event::Tick);
+    cluster.state.policy.consolidation.pools = (0..8).map(|number| format!("pool-{number}")).collect();
+    let until = cluster.now + SignedDuration::from_secs(30);
+    let mut longest: f64 = 0.0;
+    while cluster.now < until {
+        let (took, _) = timed(|| cluster.send(Event::Tick));
+        longest = longest.max(took);
+        cluster.now = next_wakeup(&cluster.state).unwrap_or(until).max(cluster.now);
+    }
+    let leaving = cluster.state.machines.values().filter(|tracked| tracked.leaving.is_some()).count();
+    assert!(leaving > 0, "nobody is superfluous: {:?}", cluster.state.look);
+    longest
+}
+
 pub(crate) fn figures() -> Vec<Figure> {
     let mut cluster = Cluster::made();
     let like = mix::diverse(500);
@@ -184,6 +201,7 @@ pub(crate) fn figures() -> Vec<Figure> {
         assert!(actions.iter().any(|action| action.what == What::PowerOn));
         scratch = scratch.min(took);
     }
+    let looks = looks(&mut cluster);
     vec![
         Figure {
             name: "solve/event",
@@ -205,6 +223,13 @@ pub(crate) fn figures() -> Vec<Figure> {
             unit: "ms",
             peer: None,
             how: "the same cluster after a restart, nothing kept: a pod comes, and the decision to wake a machine for it; best of 3",
+        },
+        Figure {
+            name: "solve/look",
+            value: looks,
+            unit: "ms",
+            peer: None,
+            how: "the same cluster, all pools consolidated: the longest step of the first half minute in which it is looked for superfluous machines",
         },
         Figure { name: "solve/memory", value: resident, unit: "MiB", peer: None, how: "resident with all of that" },
     ]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use marea::autoscaler::Event;
 use marea::model::node::{Node, Shape};
-use marea::model::pod::{Operator, Owner, Phase, Pod, PodId, Requirement, Term};
+use marea::model::pod::{Moving, Operator, Owner, Phase, Pod, PodId, Requirement, Term};
 use marea::model::resources::Resources;
 
 use super::{GIB, Happens, MINUTE, SECOND, World, time};
@@ -60,8 +60,8 @@ impl World {
             boot_id: None,
             cordoned: false,
             cordoned_by_us: false,
-            transient: vec![],
             shape: Shape { seen: true, ..shape },
+            ..Node::default()
         });
         node.ready = true;
         node.heartbeat = Some(now);
@@ -148,7 +148,14 @@ impl World {
                 let pool = (*self.rng.pick(&["a", "b", "a", "b", "none"])).to_owned();
                 pod.node_selector.insert("pool".into(), pool);
             }
-            let duration = self.rng.range(5, 600) * SECOND;
+            let mut duration = self.rng.range(5, 600) * SECOND;
+            if !self.policy.consolidation.pools.is_empty() && self.rng.percent(40) {
+                duration = self.rng.range(10, 25) * MINUTE;
+                pod.owner = Owner::Controller("ReplicaSet/web".into());
+                if self.rng.percent(15) {
+                    pod.moving = Moving::Never;
+                }
+            }
             self.durations.insert(pod.uid.clone(), duration);
             self.put_pod(pod);
         }
@@ -166,6 +173,8 @@ impl World {
             let mut fresh = self.pod(new, pod.requests.cpu_milli, pod.requests.memory);
             fresh.node_selector = pod.node_selector;
             fresh.labels = pod.labels;
+            fresh.owner = pod.owner;
+            fresh.moving = pod.moving;
             let duration = self.durations.get(&pod.uid).copied().unwrap_or(MINUTE);
             self.durations.insert(fresh.uid.clone(), duration);
             self.put_pod(fresh);
@@ -211,7 +220,11 @@ impl World {
                 .iter()
                 .enumerate()
                 .filter(|(_, (node, on_it))| crate::check::fits(&pod, node.name == "front", &node.shape, on_it.iter()));
-            let fits: Vec<usize> = fitting.map(|(index, _)| index).collect();
+            let mut fits: Vec<usize> = fitting.map(|(index, _)| index).collect();
+            // A preference: nodes that are shunned only where there is no other.
+            if fits.iter().any(|index| !nodes[*index].0.shunned) {
+                fits.retain(|index| !nodes[*index].0.shunned);
+            }
             if fits.is_empty() {
                 if !pod.unschedulable {
                     pod.unschedulable = true;

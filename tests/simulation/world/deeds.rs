@@ -53,6 +53,13 @@ impl World {
                     }
                 }
             }
+            What::Shun | What::Unshun => {
+                if let Some(mut node) = self.nodes.get(&machine).cloned() {
+                    node.shunned = action.what == What::Shun;
+                    self.put_node(node);
+                }
+                None
+            }
             What::Drain { pods } => {
                 for id in pods {
                     if self.pods.get(id).is_some_and(|pod| pod.node.as_deref() == Some(&machine)) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::autoscaler::solve::compile::Kin;
 use crate::autoscaler::solve::drain::{Drain, Drained, Resident, drain};
 use crate::autoscaler::solve::sites::{Seen, Sites, Standing};
 use crate::model::fact::Facts;
@@ -43,8 +44,10 @@ fn drained(nodes: &[&[u64]], candidates: &[usize], most: usize, pinned: Option<u
             Seen { shape: &shape, transient: &[], cordoned: false, used: &used, ports: &[], standing },
         );
     }
-    let residents = pods.iter().map(|(pod, site)| Resident { pod, site: *site, moves: true }).collect();
-    drain(&Drain { residents, candidates: candidates.to_vec(), most }, &sites, &Facts::default())
+    let bound = pods.iter().map(|(pod, site)| Kin::of(pod, *site)).collect();
+    let residents = pods.iter().map(|(pod, site)| Resident { pod, site: *site }).collect();
+    let question = Drain { residents, bound, candidates: candidates.to_vec(), most, ..Drain::default() };
+    drain(&question, &sites, &Facts::default())
 }
 
 #[test]
