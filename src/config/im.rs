@@ -57,7 +57,7 @@ impl Loaded {
                 "[[machine]] is for machines that exist; those of provider = \"im\" are made from the document";
             return Err(self.error(entry.name.span(), message.to_owned()));
         }
-        let at_once = im.at_once.unwrap_or(32);
+        let at_once = im.at_once.unwrap_or(16);
         if at_once == 0 {
             return Err(self.error(0..0, "[im] at_once must be at least 1".to_owned()));
         }
@@ -95,6 +95,6 @@ mod tests {
         }
         let right = Loaded::parse("m.toml", "provider = \"im\"\n[im]\nurl = \"https://x/im/\"\nauth = \"/a\"\n");
         let im = right.unwrap().im().unwrap();
-        assert_eq!((im.url.as_str(), im.timeout_ms, im.at_once), ("https://x/im", 120_000, 32));
+        assert_eq!((im.url.as_str(), im.timeout_ms, im.at_once), ("https://x/im", 120_000, 16));
     }
 }

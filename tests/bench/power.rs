@@ -24,8 +24,8 @@ use crate::im_server::ImServer;
 const BMCS: usize = 200;
 const MACHINES: usize = 1000;
 /// Machines in one order, as the config has it unless it says otherwise.
-const AT_ONCE: usize = 32;
-const WATCHED: Duration = Duration::from_secs(40);
+const AT_ONCE: usize = 16;
+const WATCHED: Duration = Duration::from_secs(25);
 
 pub(super) fn figures() -> Vec<Figure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
