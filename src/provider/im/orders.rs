@@ -22,6 +22,10 @@ const CARRIED_OUT: Duration = Duration::from_mins(10);
 const AT_ONCE: usize = 4;
 /// An order holds as many machines as are done in about this time: no answer is to be late.
 const PACE: Duration = Duration::from_secs(10);
+/// Machines that are removed by one order at most.
+const REMOVED: usize = 100;
+/// A burst is waited for so long before the first of it is carried out: it goes together.
+const BURST: Duration = Duration::from_millis(20);
 /// So many until it is known how fast the cloud is.
 const FIRST: usize = 8;
 
@@ -52,7 +56,7 @@ pub(super) struct Orders {
 }
 
 impl Orders {
-    /// At most so many machines are in one order.
+    /// At most so many machines are added by one order.
     pub(super) fn new(
         sight: Arc<Sight>,
         machines: Arc<BTreeMap<String, Fragment>>,
@@ -71,7 +75,7 @@ impl Orders {
                 machines: Arc::clone(&self.machines),
                 most: self.most,
                 adds: FIRST.min(self.most),
-                removes: FIRST.min(self.most),
+                removes: REMOVED,
                 glance: self.glance,
                 uncertain: BTreeMap::new(),
             };
@@ -105,6 +109,7 @@ impl Worker {
             if waiting.is_empty() {
                 let Some(order) = inbox.recv().await else { return };
                 waiting.push_back(order);
+                tokio::time::sleep(BURST).await;
             }
             while let Ok(order) = inbox.try_recv() {
                 waiting.push_back(order);
@@ -269,7 +274,7 @@ impl Worker {
         if !removed.is_empty() {
             let (count, began) = (removed.len(), clock::monotonic());
             self.remove(removed).await?;
-            self.removes = paced(count, clock::monotonic().duration_since(began), self.most);
+            self.removes = paced(count, clock::monotonic().duration_since(began), REMOVED);
         }
         Ok(self.each(running, "stop").await.into_iter().collect())
     }
