@@ -96,17 +96,18 @@ fn the_line_goes_by_priority_and_lets_the_small_by() {
 
 #[test]
 fn clues_serves_requests_in_their_order() {
-    // Each needs a machine. Seen at 0 and at 5, requests at 125 and 130, looked at from 130 and 135 on. The third fits
-    // beside the first, once that runs, and has its request served by the machine that boots.
+    // Seen at 0 and at 5, requests at 125 and 130, looked at from 130 and 135 on. The first two need a machine each; the
+    // third finds room on the one that boots for the first, and the fourth none: it has a third machine powered on.
     let text = r#"{"at":0,"cpu":3,"run_seconds":1000}
-        {"at":1,"cpu":3,"run_seconds":1000}
-        {"at":2,"cpu":1,"run_seconds":2000}"#;
+        {"at":1,"cpu":4,"run_seconds":1000}
+        {"at":2,"cpu":1,"run_seconds":2000}
+        {"at":3,"cpu":1,"run_seconds":1000}"#;
     let (trace, rack) = (trace(text), rack(3));
     let mut world = World::new(&trace, &rack);
     world.serve(&mut clues::Clues::new(&rack));
-    let began: Vec<i64> = (0..3).map(|job| world.waited(job) + trace.jobs[job].submit_ms).collect();
-    assert_eq!(began, [220_000, 225_000, 220_000]);
-    assert_eq!((world.figures().boots.total, world.figures().boots.max), (2, 1));
+    let began: Vec<i64> = (0..4).map(|job| world.waited(job) + trace.jobs[job].submit_ms).collect();
+    assert_eq!(began, [220_000, 225_000, 220_000, 225_000]);
+    assert_eq!((world.figures().boots.total, world.figures().boots.max), (3, 1));
 }
 
 #[test]
