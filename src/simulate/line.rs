@@ -1,6 +1,7 @@
 //! The line: pods that wait, and where they go. As kube-scheduler does it: by priority, then first come, first
 //! served; one that fits nowhere lets the next by. What fits is said by `scheduling`; of the machines that fit, the
-//! emptiest is taken, as its default scoring (LeastAllocated) does, and of equal ones the first.
+//! emptiest is taken, as its default scoring (LeastAllocated) does, one that is to be avoided last, and of equal ones
+//! the first.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +32,8 @@ pub(super) struct Line {
     shapes: Vec<Resources>,
     /// Machines that take pods.
     open: BTreeSet<usize>,
+    /// Machines that are to be avoided: they take only what no other does.
+    shunned: BTreeSet<usize>,
     /// Those of them with more room than when the line was last looked at.
     roomier: BTreeSet<usize>,
     waiting: BTreeMap<usize, Queue>,
@@ -49,6 +52,7 @@ impl Line {
             spots: vec![None; machines.len()],
             shapes: machines.iter().map(|machine| machine.shape.allocatable.clone()).collect(),
             open: BTreeSet::new(),
+            shunned: BTreeSet::new(),
             roomier: BTreeSet::new(),
             waiting: BTreeMap::new(),
             asks: BTreeMap::new(),
@@ -86,8 +90,18 @@ impl Line {
         self.open.remove(&host);
     }
 
+    /// A machine is to be avoided, or no longer.
+    pub(super) fn shun(&mut self, host: usize, shunned: bool) {
+        if shunned {
+            self.shunned.insert(host);
+        } else {
+            self.shunned.remove(&host);
+        }
+    }
+
     /// A machine's node is gone.
     pub(super) fn remove(&mut self, host: usize) {
+        self.shunned.remove(&host);
         self.close(host);
         if let Some(spot) = self.spots[host].take() {
             self.cluster.remove_node(spot);
@@ -143,7 +157,7 @@ impl Line {
     /// The emptiest of these machines that a pod of the class fits.
     fn best(&self, class: usize, hosts: &BTreeSet<usize>) -> Option<(usize, usize)> {
         let asks = self.asks.get(&class)?;
-        let mut best: Option<(u64, usize, usize)> = None;
+        let mut best: Option<((bool, u64), usize, usize)> = None;
         for host in hosts.iter().filter(|host| self.open.contains(host)) {
             let Some(spot) = self.spots[*host] else { continue };
             let (all, Some(used)) = (&self.shapes[*host], self.cluster.used(spot)) else { continue };
@@ -154,7 +168,7 @@ impl Line {
             let (Some(cpu), Some(memory)) = (cpu, memory) else { continue };
             let part =
                 |left: u64, all: u64| u64::try_from(u128::from(left) * 1000 / u128::from(all.max(1))).unwrap_or(0);
-            let score = part(cpu, all.cpu_milli) + part(memory, all.memory);
+            let score = (!self.shunned.contains(host), part(cpu, all.cpu_milli) + part(memory, all.memory));
             if best.is_none_or(|(most, ..)| score > most) && self.cluster.first_failing(class, spot).is_none() {
                 best = Some((score, *host, spot));
             }

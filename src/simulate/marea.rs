@@ -76,8 +76,8 @@ impl Marea {
             What::PowerOn | What::PowerCycle => world.power_on(host),
             What::Cordon => self.cordon(world, host, true),
             What::Uncordon => self.cordon(world, host, false),
-            What::Shun => self.shun(host, true),
-            What::Unshun => self.shun(host, false),
+            What::Shun => self.shun(world, host, true),
+            What::Unshun => self.shun(world, host, false),
             What::Drain { pods } => {
                 for job in pods.iter().filter_map(|pod| self.pods.get(pod)).copied().collect::<Vec<_>>() {
                     world.evict(job);
@@ -111,8 +111,9 @@ impl Marea {
         }
     }
 
-    /// Marks a node as one to avoid. This world's scheduler has no preferences: it is seen to be done, and no more.
-    fn shun(&mut self, host: usize, shunned: bool) {
+    /// Marks a node as one to avoid.
+    fn shun(&mut self, world: &mut World<'_>, host: usize, shunned: bool) {
+        world.shun(host, shunned);
         if let Some(node) = self.nodes.get_mut(&host) {
             node.shunned = shunned;
             self.untold.push_back(Event::NodeApplied { node: node.clone() });

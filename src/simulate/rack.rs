@@ -31,9 +31,11 @@ pub struct Rack {
 
 impl Rack {
     /// Of these machines those that become nodes and are workers.
-    pub fn new(machines: Vec<Machine>, policy: Policy, shutdown_ms: i64) -> Self {
+    pub fn new(machines: Vec<Machine>, mut policy: Policy, shutdown_ms: i64) -> Self {
         let works = |machine: &Machine| machine.role == Role::Worker && !machine.is_no_node();
         let boot_ms = policy.energy.boot_ms;
+        // The core reckons with what is so here.
+        policy.energy.off_ms = shutdown_ms;
         Self { machines: machines.into_iter().filter(works).collect(), policy, boot_ms, shutdown_ms }
     }
 

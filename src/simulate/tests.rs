@@ -150,6 +150,19 @@ fn pods_that_refuse_each_other_are_kept_apart() {
 }
 
 #[test]
+fn a_machine_that_is_to_be_avoided_takes_what_no_other_does() {
+    let (trace, rack) = (trace(r#"{"at":0,"cpu":2,"run_seconds":100,"count":4}"#), rack(2));
+    let mut line = line::Line::new(&rack.machines, false);
+    for host in 0..2 {
+        line.open(host, &rack.machines[host]);
+    }
+    line.shun(0, true);
+    let class = line.class(&trace.jobs[0].pod);
+    (0..4).for_each(|job| line.join(job, class, 0));
+    assert_eq!(line.look(), [(0, 1), (1, 1), (2, 0), (3, 0)]);
+}
+
+#[test]
 fn a_job_that_is_too_large_may_be_split() {
     let mut trace = trace(r#"{"at":0,"name":"big","cpu":10,"memory":1000,"run_seconds":7}"#);
     trace.split(4_000);

@@ -212,6 +212,11 @@ impl<'a> World<'a> {
         }
     }
 
+    /// New pods go elsewhere if they can, or need no longer.
+    pub(super) fn shun(&mut self, host: usize, shunned: bool) {
+        self.line.shun(host, shunned);
+    }
+
     /// Evicts a job's pod: its work is lost, and another of its pods waits.
     pub(super) fn evict(&mut self, job: usize) {
         if let Stand::Runs(host) = self.tasks[job].stand {
