@@ -19,6 +19,7 @@
 
 mod clients;
 mod cluster;
+mod consolidation;
 mod demand;
 mod existing;
 mod faults;
@@ -49,6 +50,7 @@ const TESTS: &[(&str, Test)] = &[
     ("no_machine_goes_off_while_the_api_server_is_gone", faults::api_server_gone),
     ("a_power_cut_moves_the_work", faults::power_cut),
     ("a_drain_waits_for_a_disruption_budget", faults::disruption_budget),
+    ("two_half_filled_machines_become_one", consolidation::two_become_one),
     ("the_journal_replays_to_the_same_bytes", faults::journal_replays),
     ("the_unit_starts_is_watched_and_stops", unit::service),
     ("machines_that_exist_become_a_cluster_and_get_free_again", existing::from_claim_to_release),
