@@ -12,6 +12,7 @@ mod off;
 mod process;
 pub mod redfish;
 pub mod secret;
+pub mod sight;
 pub mod ssh;
 pub mod wol;
 

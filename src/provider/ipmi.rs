@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::means::{MeansError, Sight};
 use super::process::{self, ProcessError};
 use super::secret::Keeper;
+use super::sight::{MeansError, Sight};
 use crate::model::machine::{Off, Power};
 
 /// One BMC.

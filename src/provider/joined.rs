@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 
-use super::means::{Means, MeansError};
+use super::means::Means;
 use super::off::Waiting;
+use super::sight::MeansError;
 use super::{Provider, ProviderError, network};
 use crate::clock;
 use crate::model::machine::{Off, Power};

@@ -6,6 +6,7 @@ mod base;
 mod cgroup;
 mod error;
 mod files;
+mod hierarchy;
 mod keys;
 mod launch;
 mod limits;
@@ -16,6 +17,7 @@ mod power;
 mod process;
 mod remove;
 mod site;
+mod spec;
 mod tool;
 
 use std::path::PathBuf;
@@ -24,10 +26,10 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 pub use self::error::LocalError;
-pub use self::machine::MachineSpec;
 pub use self::power::Sight;
 pub use self::site::Settings;
 use self::site::Site;
+pub use self::spec::MachineSpec;
 use super::{Provider, ProviderError};
 use crate::model::machine::{Off, Power};
 

@@ -5,36 +5,14 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
+use super::Provider as _;
 use super::command::CommandProvider;
 use super::ipmi::Bmc;
 use super::redfish::Redfish;
+use super::sight::{MeansError, Sight};
 use super::ssh::Door;
 use super::wol::Packet;
-use super::{Provider as _, ProviderError};
-use crate::model::machine::{Off, Power};
-
-/// Why a means did not work.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum MeansError {
-    /// It answered, and will answer the same until a person mends something: a wrong password, say.
-    #[error("{0}")]
-    Refused(String),
-    /// It did not answer, or not as it should. Asking again may help.
-    #[error("{0}")]
-    Failed(String),
-    /// No answer in its time.
-    #[error("no answer within {0} s")]
-    Late(u64),
-}
-
-/// What a means sees of a machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sight {
-    /// What it says of the power. It is one witness: whether it is believed is decided by who asked.
-    pub power: Power,
-    /// Watts that are drawn now, where it measures them.
-    pub watts: Option<u32>,
-}
+use crate::model::machine::Off;
 
 /// One way to switch or see one machine.
 #[derive(Clone)]
@@ -129,16 +107,5 @@ impl Means {
 
     fn cannot(&self, what: &str) -> MeansError {
         MeansError::Refused(format!("`{}` cannot {what}: name another in the machine's `power`", self.name()))
-    }
-}
-
-impl From<ProviderError> for MeansError {
-    fn from(error: ProviderError) -> Self {
-        match error {
-            ProviderError::TimedOut { seconds, .. } => Self::Late(seconds),
-            ProviderError::NoSuchMachine { .. } | ProviderError::Refused { .. } => Self::Refused(error.to_string()),
-            ProviderError::Failed { reason, .. } => Self::Failed(reason),
-            ProviderError::NoList { .. } | ProviderError::Unverified { .. } => Self::Failed(error.to_string()),
-        }
     }
 }

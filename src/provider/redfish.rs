@@ -8,8 +8,8 @@ use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode}
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::means::{MeansError, Sight};
 use super::secret::Keeper;
+use super::sight::{MeansError, Sight};
 use crate::model::machine::{Off, Power};
 
 /// How a BMC is reached.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::means::MeansError;
 use super::network;
+use super::sight::MeansError;
 use crate::model::machine::Power;
 use crate::remote::{Access, Connection, Host, RemoteError};
 

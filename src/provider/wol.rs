@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::net::UdpSocket;
 
-use super::means::MeansError;
 use super::secret::Keeper;
+use super::sight::MeansError;
 use crate::model::mac::Mac;
 
 /// A packet may be lost, and nobody would say so.

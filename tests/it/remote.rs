@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use marea::provider::means::MeansError;
+use marea::provider::sight::MeansError;
 use marea::provider::ssh::Door;
 use marea::remote::push::Push;
 use marea::remote::{Access, Connection, Host};

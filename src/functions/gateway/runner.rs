@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::Core;
 use super::judge;
-use super::watching::Seen;
+use super::word::Seen;
 use super::word::{Board, Depths, Ended, Word};
 use crate::clock;
 use crate::functions::event::{EventId, job_name};

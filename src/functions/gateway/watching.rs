@@ -1,8 +1,6 @@
 //! The watch: services, Jobs and pods, each from one list and then every change. A stream that breaks begins
 //! again with a list, so nothing is missed; what has gone meanwhile is missing in the list.
 
-use std::time::Instant;
-
 use futures::StreamExt as _;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
@@ -11,25 +9,10 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use tokio::sync::mpsc;
 
 use super::cluster::Cluster;
-use super::word::{ServiceFact, Word};
+use super::word::{Seen, ServiceFact, Word};
 use crate::clock;
 use crate::functions::objects::{self, facts};
 use crate::kubernetes::client::chain;
-
-/// What a stream tells.
-#[derive(Debug)]
-pub(super) enum Seen<T> {
-    /// A list is about to be asked for: what was made before this moment is in it.
-    Began(Instant),
-    /// All there is.
-    Listed(Vec<T>),
-    /// One is new or changed.
-    Applied(T),
-    /// One is gone.
-    Gone(T),
-    /// The stream broke; it begins again by itself.
-    Broken(String),
-}
 
 /// A watch is asked to end after so many seconds, so that a dead connection is noticed by its silence.
 const SECONDS: u32 = 25;

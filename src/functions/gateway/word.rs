@@ -3,16 +3,31 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::watching::Seen;
 use crate::functions::event::{EventId, Routes};
 use crate::functions::machine::Heard;
 use crate::functions::objects::Entry;
 use crate::functions::objects::facts::{JobFact, PodFact};
 use crate::functions::queue::{Depth, Ticket, Verdict};
 use crate::functions::store::{Accepted, Record};
+
+/// What a stream of the watch tells.
+#[derive(Debug)]
+pub(super) enum Seen<T> {
+    /// A list is about to be asked for: what was made before this moment is in it.
+    Began(Instant),
+    /// All there is.
+    Listed(Vec<T>),
+    /// One is new or changed.
+    Applied(T),
+    /// One is gone.
+    Gone(T),
+    /// The stream broke; it begins again by itself.
+    Broken(String),
+}
 
 /// A service as it was seen: its object may be damaged.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! Check: what is filled in where a client said nothing, and what is refused because it could not run, each
 //! with the field and what to write instead. A refusal comes before anything is made.
 
-use super::super::places::{RUNTIME, UDOCKER};
 use super::{ADMIN, ATTEMPTS, LIMIT, Place, Refused, Service};
+use crate::model::machine::{RUNTIME, UDOCKER};
 use crate::model::resources::quantity_milli;
 
 /// OSCAR's defaults.

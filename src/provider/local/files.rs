@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::error::{At as _, LocalError};
-use super::machine::Record;
 use super::site::Site;
+use super::spec::Record;
 use super::{keys, tool};
 
 /// Shown inside from a real file system: an overlay cannot lie on an overlay, and etcd wants a disk.

@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use super::error::{At as _, LocalError};
 use super::files::DATA;
 use super::lock::Lock;
-use super::machine::Record;
 use super::site::Site;
+use super::spec::Record;
 use super::{cgroup, tool};
 
 const SCRIPT: &str = include_str!("../../../recipes/local/marea-launch");

@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use super::cgroup::Hierarchy;
 use super::error::{At as _, LocalError};
-use super::machine::MachineSpec;
+use super::hierarchy::Hierarchy;
+use super::spec::MachineSpec;
 
 /// The kernel's period for shares of CPU time, in microseconds.
 const PERIOD: u64 = 100_000;

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::error::LocalError;
-use super::machine::{self, Record};
+use super::machine;
 use super::site::Site;
+use super::spec::Record;
 use super::{cgroup, keys, launch, lock, network, process, tool};
 use crate::clock;
 

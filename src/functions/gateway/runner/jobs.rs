@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Flight, Runner};
 use crate::clock;
 use crate::functions::gateway::judge;
-use crate::functions::gateway::watching::Seen;
+use crate::functions::gateway::word::Seen;
 use crate::functions::objects::facts::{JobFact, PodFact};
 use crate::functions::queue::Outcome;
 use crate::functions::store::{Change, State};

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::{Flight, Runner};
 use crate::clock;
 use crate::functions::gateway::judge;
-use crate::functions::gateway::watching::Seen;
+use crate::functions::gateway::word::Seen;
 use crate::functions::machine::{Heard, Report, RunFact, RunState};
 use crate::functions::objects::Entry;
 use crate::functions::objects::facts::{JobEnd, JobFact, PodFact};

@@ -7,7 +7,7 @@ use super::Runner;
 use crate::clock;
 use crate::functions::event::{EventId, Routes};
 use crate::functions::gateway::judge;
-use crate::functions::gateway::watching::Seen;
+use crate::functions::gateway::word::Seen;
 use crate::functions::gateway::word::{Board, ServiceFact};
 use crate::functions::queue::Ticket;
 use crate::functions::store::Change;
