@@ -185,7 +185,7 @@ async fn answer(State(world): State<Arc<Mutex<World>>>, request: Request) -> Res
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     match (parts.method, segments.as_slice()) {
         (Method::GET, ["readyz"]) => "ok".into_response(),
-        (Method::GET, ["api", "v1", kind] | ["apis", "storage.k8s.io", "v1", kind]) => {
+        (Method::GET, ["api", "v1", kind] | ["apis", "storage.k8s.io" | "policy", "v1", kind]) => {
             match KINDS.iter().find(|(name, ..)| name == kind) {
                 Some((kind, group, list)) => collection(&mut world, kind, group, list, &query),
                 None => status(404, "the fake has no such kind"),
