@@ -156,23 +156,23 @@ impl Gateway {
             *last.borrow_mut() = totals.clone();
             totals == wanted
         };
-        for _ in 0..600 {
+        for _ in 0..2400 {
             if is_so().await {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("not {wanted} but {} within 30 s; the log:\n{}", last.borrow(), self.log());
+        panic!("not {wanted} but {} within 120 s; the log:\n{}", last.borrow(), self.log());
     }
 
     pub async fn until<F: Future<Output = bool>>(&self, what: &str, is_so: impl Fn() -> F) {
-        for _ in 0..600 {
+        for _ in 0..2400 {
             if is_so().await {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("not within 30 s: {what}; the log:\n{}", self.log());
+        panic!("not within 120 s: {what}; the log:\n{}", self.log());
     }
 
     pub fn log(&self) -> String {
