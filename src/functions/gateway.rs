@@ -20,6 +20,7 @@ mod answer;
 pub mod buckets;
 pub mod cluster;
 mod depth;
+mod flight;
 mod invoke;
 mod judge;
 mod letters;

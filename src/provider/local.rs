@@ -95,7 +95,7 @@ impl LocalProvider {
     /// Cuts a machine's power and removes it.
     pub async fn destroy(&self, name: &str) -> Result<(), LocalError> {
         let name = name.to_owned();
-        self.blocking(move |site| power::destroy(site, &name)).await
+        self.blocking(move |site| remove::whole(site, &name)).await
     }
 
     /// Removes all machines and everything that was made for them on this computer; the cache of root file systems

@@ -2,19 +2,10 @@
 //! a line feed ends a sentence, `G` is 1024 cubed, and templates are merged into a document of IM's. Which of them a
 //! text is in can be said, or found out from the words that only one of them has.
 
+pub use super::lexer::Dialect;
 use super::lexer::{Kind, Lexer};
 use super::report::Report;
 use super::syntax::AspectKind;
-
-/// One of the two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Dialect {
-    /// The Infrastructure Manager's.
-    #[default]
-    Im,
-    /// That of EC3's templates.
-    Ec3,
-}
 
 /// Words of a recipe that only EC3 understands.
 const EXPRESSIONS: [&str; 5] = ["ec3_append", "ec3_prio", "ec3_file", "ec3_xpath", "ec3_jpath"];

@@ -1,9 +1,18 @@
 //! The lexer: a text cut into tokens, one at a time, without allocating. Every byte is looked at once or
 //! twice; what is no token is reported and passed over, so it always ends.
 
-use super::dialect::Dialect;
 use super::report::Report;
 use crate::diagnostic::Span;
+
+/// The two dialects of RADL, which have different words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Dialect {
+    /// The Infrastructure Manager's.
+    #[default]
+    Im,
+    /// That of EC3's templates.
+    Ec3,
+}
 
 /// Which kind of token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

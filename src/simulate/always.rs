@@ -1,7 +1,7 @@
 //! Always on: every machine is on from the beginning and stays so. Nobody waits for a boot, and nothing is saved.
 
-use super::governor::{Governor, News};
-use super::world::World;
+use super::governor::Governor;
+use super::world::{News, World};
 
 /// Leaves everything on.
 #[derive(Debug)]

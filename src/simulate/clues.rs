@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::governor::{Governor, News};
+use super::governor::Governor;
 use super::meter::Power;
 use super::rack::Rack;
-use super::world::World;
+use super::world::{News, World};
 use crate::model::resources::Resources;
 use crate::scheduling::{Place, first_failing_static};
 

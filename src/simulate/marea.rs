@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
 
-use super::governor::{Governor, News};
+use super::governor::Governor;
 use super::meter;
 use super::trace::Trace;
-use super::world::World;
+use super::world::{News, World};
 use crate::autoscaler::{Action, Event, State, What, next_wakeup, step};
 use crate::model::machine::Power;
 use crate::model::node::{Node, Shape};

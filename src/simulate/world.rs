@@ -6,15 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Point;
 use super::figures::Figures;
-use super::governor::{Governor, News};
 use super::line::Line;
 use super::meter::{Meter, Power};
 use super::rack::Rack;
 use super::trace::{Job, Trace};
 use crate::model::machine::Machine;
-
-/// When nothing has begun or ended for so long that should, nothing will.
-const PATIENCE_MS: i64 = 7 * 86_400_000;
 
 /// A machine of the world.
 #[derive(Debug, Default)]
@@ -51,11 +47,48 @@ struct Task {
     waited: i64,
 }
 
+/// When nothing has begun or ended for so long that should, nothing will.
+const PATIENCE_MS: i64 = 7 * 86_400_000;
+
 #[derive(Debug)]
 enum Happens {
     Booted { host: usize },
     Down { host: usize },
     Ends { job: usize, turn: u32 },
+}
+
+/// Something that happened in a world, in the order in which it happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    /// A job's pod was made and found no place.
+    Waits {
+        /// The job.
+        job: usize,
+    },
+    /// A job's pod runs on a machine.
+    Bound {
+        /// The job.
+        job: usize,
+        /// The machine.
+        host: usize,
+    },
+    /// A job's pod is gone: it ended or was evicted.
+    Gone {
+        /// The job.
+        job: usize,
+        /// Which of its pods.
+        turn: u32,
+    },
+    /// A machine's node is Ready.
+    Up {
+        /// The machine.
+        host: usize,
+    },
+    /// A machine is off.
+    Down {
+        /// The machine.
+        host: usize,
+    },
 }
 
 /// Machines and pods in virtual time.
@@ -227,49 +260,44 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Goes on until every job has ended, or nothing comes of those that are left.
-    pub(super) fn serve(&mut self, governor: &mut dyn Governor) {
-        governor.begin(self);
-        self.settle(governor);
-        while self.left > 0 {
-            let Some(at) = self.next_time(governor) else { break };
-            let is_idle = self.next == self.tasks.len() && self.hosts.iter().all(|host| host.jobs.is_empty());
-            if is_idle && at.saturating_sub(self.moved) > PATIENCE_MS {
-                break;
-            }
-            self.jump(at, governor);
-        }
+    /// When the next thing happens by itself.
+    pub(super) fn next_time(&self) -> Option<i64> {
+        let arrives = self.trace.jobs.get(self.next).map(|job| job.submit_ms);
+        let happens = self.queue.keys().next().map(|(at, _)| *at);
+        [arrives, happens].into_iter().flatten().min()
     }
 
-    /// Goes on until then, and reads the meters.
-    pub(super) fn go_on(&mut self, governor: &mut dyn Governor, until: i64) {
-        while let Some(at) = self.next_time(governor).filter(|at| *at <= until) {
-            self.jump(at, governor);
-        }
+    /// True when every job has ended, or nothing comes of those that are left even until then.
+    pub(super) fn is_over(&self, at: i64) -> bool {
+        let is_idle = self.next == self.tasks.len() && self.hosts.iter().all(|host| host.jobs.is_empty());
+        self.left == 0 || is_idle && at.saturating_sub(self.moved) > PATIENCE_MS
+    }
+
+    /// It is then, and the meters are read.
+    pub(super) fn read_meters(&mut self, until: i64) {
         self.now = until;
         for host in 0..self.hosts.len() {
             self.count(host);
         }
     }
 
-    fn next_time(&self, governor: &dyn Governor) -> Option<i64> {
-        let arrives = self.trace.jobs.get(self.next).map(|job| job.submit_ms);
-        let happens = self.queue.keys().next().map(|(at, _)| *at);
-        [arrives, happens, governor.wakes()].into_iter().flatten().min()
-    }
-
-    /// All that happens at this time, then what is decided about it.
-    fn jump(&mut self, at: i64, governor: &mut dyn Governor) {
-        self.now = self.now.max(at);
-        self.happen();
-        self.settle(governor);
-        if governor.wakes().is_some_and(|wakes| wakes <= self.now) {
-            governor.wake(self);
-            self.settle(governor);
+    /// The scheduler looks. What is news since the last time, or none when nothing is: who waits after that look is told
+    /// to wait.
+    pub(super) fn look(&mut self) -> Option<Vec<News>> {
+        for (job, host) in self.line.look() {
+            self.bind(job, host);
         }
+        let news = std::mem::take(&mut self.news);
+        let is_true = |news: &News| match *news {
+            News::Waits { job } => self.tasks[job].stand == Stand::Waits,
+            News::Bound { .. } | News::Gone { .. } | News::Up { .. } | News::Down { .. } => true,
+        };
+        (!news.is_empty()).then(|| news.into_iter().filter(is_true).collect())
     }
 
-    fn happen(&mut self) {
+    /// All that happens at this time.
+    pub(super) fn happen(&mut self, at: i64) {
+        self.now = self.now.max(at);
         while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= self.now) {
             match entry.remove() {
                 Happens::Booted { host } => {
@@ -301,31 +329,6 @@ impl<'a> World<'a> {
             self.tasks[self.next].class = self.line.class(&job.pod);
             self.wait(self.next);
             self.next += 1;
-        }
-    }
-
-    /// The scheduler looks, the governor hears, until nothing is new.
-    fn settle(&mut self, governor: &mut dyn Governor) {
-        loop {
-            for (job, host) in self.line.look() {
-                self.bind(job, host);
-            }
-            let news = std::mem::take(&mut self.news);
-            if news.is_empty() {
-                break;
-            }
-            // Who waits after that is told so.
-            let told: Vec<News> = news.into_iter().filter(|one| self.is_true(*one)).collect();
-            governor.hear(self, &told);
-        }
-        self.note();
-    }
-
-    /// A pod that has a place already does not wait.
-    fn is_true(&self, news: News) -> bool {
-        match news {
-            News::Waits { job } => self.tasks[job].stand == Stand::Waits,
-            News::Bound { .. } | News::Gone { .. } | News::Up { .. } | News::Down { .. } => true,
         }
     }
 
@@ -376,7 +379,8 @@ impl<'a> World<'a> {
         host.meter.count(now, host.power, host.used_milli);
     }
 
-    fn note(&mut self) {
+    /// Notes a point of the curve.
+    pub(super) fn note(&mut self) {
         let point = Point { at: self.now, on: self.on, waiting: self.waiting };
         match self.curve.last_mut() {
             Some(last) if last.at == point.at => *last = point,

@@ -10,11 +10,8 @@ use base64::write::EncoderWriter;
 use zip::write::{SimpleFileOptions, ZipWriter};
 
 use super::outcome::Failure;
-use super::script::Said;
+use super::script::{KEPT, Said};
 use super::stage::{Folders, Left};
-
-/// The longest marked result.
-pub(super) const LONGEST: u64 = 5 << 20;
 
 /// Prints it, and says what it is. `said` is there when the line is to be marked.
 pub(super) fn print(folders: &Folders, files: &[Left], said: Option<&Said>) -> Result<&'static str, Failure> {
@@ -45,10 +42,10 @@ fn mark(said: &Said, kind: &str) -> String {
 }
 
 fn short(length: u64) -> Result<(), Failure> {
-    if length <= LONGEST {
+    if length <= KEPT {
         return Ok(());
     }
-    Err(Failure::stage(format!("the result has {length} bytes, and a caller who waits is given {LONGEST} at most")))
+    Err(Failure::stage(format!("the result has {length} bytes, and a caller who waits is given {KEPT} at most")))
 }
 
 fn line(mark: &str, mut from: impl std::io::Read) -> std::io::Result<()> {

@@ -16,11 +16,13 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::ChildStdout;
 
 use super::outcome::Failure;
-use super::result;
 use super::signals::Signals;
 
 /// The longest variable that Linux takes.
 const LONGEST: usize = 128 * 1024 - 64;
+
+/// So many bytes of what a script says are kept: the longest result that is printed.
+pub(super) const KEPT: u64 = 5 << 20;
 
 /// What a script said on its standard output.
 #[derive(Debug, Default)]
@@ -90,7 +92,7 @@ async fn listen(mut from: ChildStdout) -> Said {
         let _closed = out.write_all(heard);
         said.length += read as u64;
         said.open = heard.last() != Some(&b'\n');
-        if said.length <= result::LONGEST {
+        if said.length <= KEPT {
             said.text.extend_from_slice(heard);
         }
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Core;
-use super::runner::Flight;
+use super::flight::Flight;
 use crate::clock;
 use crate::functions::event::EventId;
 use crate::functions::objects::facts::{JobEnd, PodFact};

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Context as _;
 use tokio::sync::mpsc;
 
 use super::Core;
 use super::answer::Answer;
-use super::runner::Flight;
+use super::flight::Flight;
 use super::word::{Made, Word};
 use crate::clock;
 use crate::functions::event::job_name;
@@ -22,6 +23,15 @@ use crate::functions::service::Service;
 use crate::functions::settings::{MachineEntry, Settings};
 use crate::functions::store::{Change, Kind, Record};
 use crate::remote::{Access, Host};
+
+/// A machine as it was last heard of.
+#[derive(Debug, Clone)]
+pub(super) struct Standing {
+    /// It can be reached, and takes runs.
+    pub(super) open: bool,
+    /// Since when it cannot be reached.
+    pub(super) silent: Option<Instant>,
+}
 
 /// All that are declared.
 #[derive(Default)]

@@ -3,7 +3,7 @@
 
 use super::Core;
 use super::cluster::Making;
-use super::runner::Flight;
+use super::flight::Flight;
 use super::word::Made;
 use crate::clock;
 use crate::functions::objects::job::Run;

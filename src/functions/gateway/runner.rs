@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::Core;
+use super::flight::Flight;
 use super::judge;
+use super::machines::Standing;
 use super::word::Seen;
 use super::word::{Board, Depths, Ended, Word};
 use crate::clock;
@@ -20,7 +22,6 @@ use crate::functions::objects::Entry;
 use crate::functions::objects::facts::JobFact;
 use crate::functions::queue::{Queue, Ticket};
 use crate::functions::store::{Change, Kind, Record, State, StoreFault};
-use machines::Standing;
 
 mod events;
 mod jobs;
@@ -33,49 +34,6 @@ const PUBLISH: Duration = Duration::from_millis(100);
 const MAKING: usize = 16;
 /// A pause after the API server or the disk failed.
 const HOLD: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
-
-/// A run in flight.
-#[derive(Debug, Clone)]
-pub(super) struct Flight {
-    pub(super) seq: i64,
-    pub(super) service: String,
-    pub(super) id: EventId,
-    pub(super) attempt: u32,
-    pub(super) kind: Kind,
-    pub(super) accepted: Timestamp,
-    /// The machine that it was given, when that is no node.
-    pub(super) machine: Option<String>,
-    made: Option<Instant>,
-    running: bool,
-    judged: bool,
-    stuck: Option<(Timestamp, String)>,
-}
-
-impl Flight {
-    fn of(record: &Record) -> Self {
-        Self {
-            seq: record.seq,
-            service: record.service.clone(),
-            id: record.id,
-            attempt: record.attempt,
-            kind: record.kind,
-            accepted: record.accepted_at,
-            machine: record.machine.clone(),
-            made: None,
-            running: record.running_at.is_some(),
-            judged: false,
-            stuck: None,
-        }
-    }
-
-    fn ticket(&self) -> Ticket {
-        Ticket { seq: self.seq, attempt: self.attempt }
-    }
-
-    pub(super) fn job(&self) -> String {
-        job_name(&self.service, self.id, self.attempt)
-    }
-}
 
 /// The state.
 pub(super) struct Runner {

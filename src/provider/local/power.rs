@@ -8,7 +8,7 @@ use super::error::LocalError;
 use super::machine;
 use super::site::Site;
 use super::spec::Record;
-use super::{cgroup, keys, launch, lock, network, process, tool};
+use super::{cgroup, launch, lock, network, process, tool};
 use crate::clock;
 
 /// How long a launch may take until init runs.
@@ -172,12 +172,4 @@ fn sweep(site: &Site, name: &str, host: u8) -> Result<(), LocalError> {
     // Made by systemd-nspawn for mounts from outside; empty unless somebody used it.
     let _ = std::fs::remove_dir(std::path::Path::new("/run/systemd/nspawn/propagate").join(site.container(host)));
     Ok(())
-}
-
-/// Cuts the machine's power and removes its folder and its trusted key.
-pub(super) fn destroy(site: &Site, name: &str) -> Result<(), LocalError> {
-    let record = machine::read(site, name)?;
-    off_hard(site, name)?;
-    super::remove::machine(site, name)?;
-    keys::forget(site, record.spec.address)
 }

@@ -7,8 +7,16 @@ use super::error::{At as _, LocalError};
 use super::site::Site;
 use super::{cgroup, keys, lock, machine, network, power};
 
+/// Cuts the machine's power and removes its folder and its trusted key.
+pub(super) fn whole(site: &Site, name: &str) -> Result<(), LocalError> {
+    let record = machine::read(site, name)?;
+    power::off_hard(site, name)?;
+    folder(site, name)?;
+    keys::forget(site, record.spec.address)
+}
+
 /// Removes a machine's folder. It is renamed first, so that a half-removed one is never taken for a machine.
-pub(super) fn machine(site: &Site, name: &str) -> Result<(), LocalError> {
+fn folder(site: &Site, name: &str) -> Result<(), LocalError> {
     let folder = site.machine(name);
     refuse_mounts(&folder)?;
     let gone = site.machine(&format!(".{name}.gone"));
@@ -20,7 +28,7 @@ pub(super) fn machine(site: &Site, name: &str) -> Result<(), LocalError> {
 /// Removes all machines and everything that was made for them.
 pub(super) fn everything(site: &Site) -> Result<(), LocalError> {
     for name in machine::list(site)?.into_keys() {
-        power::destroy(site, &name)?;
+        whole(site, &name)?;
     }
     // Somebody else's bridge: then the cgroups of that scope are theirs as well.
     if !network::is_strange(site)? {

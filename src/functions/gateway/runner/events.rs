@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::{Flight, HOLD, Runner, machines};
+use super::{HOLD, Runner, machines};
 use crate::clock;
 use crate::functions::event::{EventId, job_name};
+use crate::functions::gateway::flight::Flight;
 use crate::functions::gateway::word::{Ended, Made, Word};
 use crate::functions::gateway::{judge, machines as on_machines, make};
 use crate::functions::objects::facts::JobFact;

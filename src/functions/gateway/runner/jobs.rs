@@ -4,8 +4,9 @@ use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 
-use super::{Flight, Runner};
+use super::Runner;
 use crate::clock;
+use crate::functions::gateway::flight::Flight;
 use crate::functions::gateway::judge;
 use crate::functions::gateway::word::Seen;
 use crate::functions::objects::facts::{JobFact, PodFact};

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{Flight, Runner};
+use super::Runner;
 use crate::clock;
+use crate::functions::gateway::flight::Flight;
 use crate::functions::gateway::judge;
+use crate::functions::gateway::machines::Standing;
 use crate::functions::gateway::word::Seen;
 use crate::functions::machine::{Heard, Report, RunFact, RunState};
 use crate::functions::objects::Entry;
@@ -22,15 +24,6 @@ use crate::model::resources::{Resources, quantity, quantity_milli};
 
 /// A run that was made less than this before a report may not be in it yet.
 const FRESH: Duration = Duration::from_secs(10);
-
-/// A machine as it was last heard of.
-#[derive(Debug, Clone)]
-pub(in crate::functions::gateway) struct Standing {
-    /// It can be reached, and takes runs.
-    pub(in crate::functions::gateway) open: bool,
-    /// Since when it cannot be reached.
-    pub(super) silent: Option<Instant>,
-}
 
 /// What a run of a service asks for.
 pub(super) fn wanted(service: &Service) -> Wanted {
