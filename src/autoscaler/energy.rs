@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::policy::Policy;
+use super::record::Stage;
 use super::state::{Tracked, after};
 use crate::model::machine::Machine;
 use crate::model::node::Shape;
@@ -176,40 +177,26 @@ fn seconds(ms: i64) -> u64 {
     u64::try_from(ms / 1000).unwrap_or_default()
 }
 
-/// How long a machine takes to boot: the median of its last boots, in steps of 5 s so that equals stay equal.
+/// How long a machine takes until its node is Ready: the median of its last boots, in steps of 5 s so that equals stay
+/// equal.
 pub(super) fn boot_seconds(policy: &Policy, tracked: &Tracked) -> u64 {
-    let median = quantile(&tracked.boots_ms, 50).unwrap_or(policy.energy.boot_ms);
+    let median = tracked.record.quantile(Stage::Ready, 50).unwrap_or(policy.energy.boot_ms);
     seconds(median).next_multiple_of(5)
 }
 
 /// When a machine that boots is expected to be Ready: as its last boots went, or its longest when it is past that.
 /// In the end it is its deadline.
 pub(super) fn ready_about(policy: &Policy, tracked: &Tracked, deadline: Timestamp, now: Timestamp) -> Timestamp {
-    let began = tracked.boot_began.unwrap_or(tracked.since);
-    let usual = quantile(&tracked.boots_ms, 50).unwrap_or(policy.energy.boot_ms);
-    let slow = quantile(&tracked.boots_ms, 95).unwrap_or(usual);
+    let record = &tracked.record;
+    let began = record.boot.as_ref().map_or(tracked.since, |boot| boot.ordered);
+    let usual = record.quantile(Stage::Ready, 50).unwrap_or(policy.energy.boot_ms);
+    let slow = record.quantile(Stage::Ready, 95).unwrap_or(usual);
     [usual, slow].into_iter().map(|ms| after(began, ms)).find(|ready| *ready >= now).unwrap_or(deadline).min(deadline)
-}
-
-/// The least of these numbers that so many hundredths of them do not exceed.
-pub(super) fn quantile(numbers: &[i64], hundredths: usize) -> Option<i64> {
-    let mut sorted = numbers.to_vec();
-    sorted.sort_unstable();
-    let at = (sorted.len() * hundredths).div_ceil(100).saturating_sub(1);
-    sorted.get(at).copied()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quantiles_of_few_numbers() {
-        assert_eq!(quantile(&[], 50), None);
-        assert_eq!(quantile(&[7], 95), Some(7));
-        assert_eq!(quantile(&[30, 10, 20, 40], 50), Some(20));
-        assert_eq!(quantile(&[30, 10, 20, 40], 95), Some(40));
-    }
 
     #[test]
     fn important_pods_wait_dearly() {

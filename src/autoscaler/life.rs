@@ -14,9 +14,6 @@ use crate::model::fact::NodeDrivers;
 use crate::model::machine::{Off, Role};
 use crate::model::node::Node;
 
-/// So many boots of a machine are remembered.
-const REMEMBERED: usize = 16;
-
 /// What a machine's life is judged by.
 struct Sight<'a> {
     policy: &'a Policy,
@@ -114,7 +111,6 @@ fn stay_off(tracked: &mut Tracked, sight: &Sight<'_>, came_up: bool, rest_until:
 fn boot(tracked: &mut Tracked, sight: &Sight<'_>, came_up: bool, late: bool) {
     let cycling = tracked.in_flight.as_ref().is_some_and(|flight| flight.what == What::PowerCycle);
     if came_up && sight.nodes_fresh && !cycling {
-        learn(tracked, sight.now);
         tracked.failures = 0;
         tracked.trouble = None;
         tracked.record.came_up(sight.node.and_then(|node| node.boot_id.as_ref()));
@@ -141,15 +137,6 @@ fn boot(tracked: &mut Tracked, sight: &Sight<'_>, came_up: bool, late: bool) {
         && tracked.in_flight.is_none()
     {
         tracked.enter(Phase::Off, sight.now, "it was disabled before its power on");
-    }
-}
-
-/// Remembers how long its boot took.
-fn learn(tracked: &mut Tracked, now: Timestamp) {
-    if let Some(began) = tracked.boot_began.take() {
-        tracked.boots_ms.push(now.as_millisecond().saturating_sub(began.as_millisecond()).max(0));
-        let old = tracked.boots_ms.len().saturating_sub(REMEMBERED);
-        tracked.boots_ms.drain(..old);
     }
 }
 

@@ -213,7 +213,7 @@ fn offers<'a>(state: &'a State, sites: &Sites, shaky: bool) -> Vec<Offer<'a>> {
             per_milli: price.per_milli,
             boot: price.boot,
             draws: price.full,
-            wear: tracked.wear,
+            wear: tracked.record.starts,
         })
     };
     mine.filter_map(offer).collect()

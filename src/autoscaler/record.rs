@@ -70,8 +70,11 @@ impl Rung {
     }
 }
 
+/// So many of the last boots are remembered one by one.
+const REMEMBERED: usize = 16;
+
 /// How long a stage takes, from the order to power on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Learnt {
     /// Boots that were measured.
     pub count: u32,
@@ -79,6 +82,9 @@ pub struct Learnt {
     pub mean_ms: i64,
     /// The longest that was seen.
     pub most_ms: i64,
+    /// The last ones, the newest at the end.
+    #[serde(default)]
+    pub last_ms: Vec<i64>,
 }
 
 impl Learnt {
@@ -86,6 +92,17 @@ impl Learnt {
         self.mean_ms = if self.count == 0 { ms } else { self.mean_ms + (ms - self.mean_ms) / 4 };
         self.most_ms = self.most_ms.max(ms);
         self.count = self.count.saturating_add(1);
+        self.last_ms.push(ms);
+        let old = self.last_ms.len().saturating_sub(REMEMBERED);
+        self.last_ms.drain(..old);
+    }
+
+    /// The least of the last ones that so many hundredths of them do not exceed.
+    fn quantile(&self, hundredths: usize) -> Option<i64> {
+        let mut sorted = self.last_ms.clone();
+        sorted.sort_unstable();
+        let at = (sorted.len() * hundredths).div_ceil(100).saturating_sub(1);
+        sorted.get(at).copied()
     }
 }
 
@@ -201,18 +218,42 @@ impl Record {
         self.ended_boot.is_some() && self.ended_boot == node.boot_id
     }
 
-    /// A stage of the boot under way was reached. The last one ends the boot, and all that was measured is learnt.
+    /// How long its last boots took until this stage, by this many hundredths of them.
+    pub(super) fn quantile(&self, stage: Stage, hundredths: usize) -> Option<i64> {
+        self.stages.get(&stage)?.quantile(hundredths)
+    }
+
+    /// A stage of the boot under way was reached. What a boot that comes to nothing measured is not learnt: only once
+    /// its node is Ready is all that was reached before, and all that is reached after. The last stage ends the boot.
     pub(super) fn reach(&mut self, stage: Stage, now: Timestamp) {
         let Some(boot) = &mut self.boot else { return };
         let took = now.as_millisecond().saturating_sub(boot.ordered.as_millisecond()).max(0);
-        boot.reached.entry(stage).or_insert(took);
-        if stage == Stage::Useful
-            && let Some(boot) = self.boot.take()
-        {
-            for (stage, ms) in boot.reached {
-                self.stages.entry(stage).or_default().take(ms);
-            }
+        let was_ready = boot.reached.contains_key(&Stage::Ready);
+        if boot.reached.contains_key(&stage) {
+            return;
         }
+        boot.reached.insert(stage, took);
+        let news = match stage {
+            Stage::Ready => boot.reached.clone(),
+            _ if was_ready => BTreeMap::from([(stage, took)]),
+            _ => BTreeMap::new(),
+        };
+        for (stage, ms) in news {
+            self.stages.entry(stage).or_default().take(ms);
+        }
+        if stage == Stage::Useful {
+            self.boot = None;
+        }
+    }
+}
+
+#[cfg(test)]
+impl Record {
+    /// A record whose boots took this long until Ready.
+    pub(super) fn of_boots(ms: &[i64]) -> Self {
+        let mut ready = Learnt::default();
+        ms.iter().for_each(|ms| ready.take(*ms));
+        Self { stages: BTreeMap::from([(Stage::Ready, ready)]), ..Self::default() }
     }
 }
 
@@ -235,10 +276,44 @@ mod tests {
             assert!(record.boot.is_some(), "it is not useful yet");
             record.reach(Stage::Useful, time(start + ready + 5));
         }
-        let ready = record.stages[&Stage::Ready];
+        let ready = record.stages[&Stage::Ready].clone();
         assert_eq!((ready.count, ready.mean_ms, ready.most_ms), (2, 70_000, 100_000));
+        assert_eq!(ready.last_ms, [60_000, 100_000]);
+        assert_eq!(record.stages[&Stage::Useful].last_ms, [65_000, 105_000]);
         assert_eq!((record.starts, record.boot.clone()), (2, None));
         record.reach(Stage::Ready, time(5000));
         assert_eq!(record.stages[&Stage::Ready].count, 2, "there is no boot under way");
+    }
+
+    #[test]
+    fn a_boot_that_comes_to_nothing_teaches_nothing_and_one_without_its_devices_what_it_reached() {
+        let mut record = Record::default();
+        record.started(time(0));
+        record.reach(Stage::Power, time(2));
+        record.ended();
+        assert!(record.stages.is_empty());
+        record.started(time(100));
+        record.reach(Stage::Power, time(103));
+        record.reach(Stage::Ready, time(140));
+        record.reach(Stage::Ssh, time(141));
+        record.ended();
+        let last = |stage| record.stages.get(&stage).map(|learnt: &Learnt| learnt.last_ms.clone()).unwrap_or_default();
+        assert_eq!([Stage::Power, Stage::Ready, Stage::Ssh].map(last), [[3_000], [40_000], [41_000]]);
+        assert!(last(Stage::Useful).is_empty());
+    }
+
+    #[test]
+    fn quantiles_of_the_last_boots() {
+        let of = |numbers: &[i64], hundredths| {
+            let mut learnt = Learnt::default();
+            numbers.iter().for_each(|ms| learnt.take(*ms));
+            learnt.quantile(hundredths)
+        };
+        assert_eq!(of(&[], 50), None);
+        assert_eq!(of(&[7], 95), Some(7));
+        assert_eq!(of(&[30, 10, 20, 40], 50), Some(20));
+        assert_eq!(of(&[30, 10, 20, 40], 95), Some(40));
+        let many: Vec<i64> = (1..=20).collect();
+        assert_eq!(of(&many, 1), Some(5), "older ones are forgotten");
     }
 }

@@ -89,8 +89,6 @@ fn grant_wishes(state: &mut State, now: Timestamp) {
 }
 
 fn power_on(tracked: &mut Tracked, policy: &Policy, now: Timestamp, reason: String) {
-    tracked.boot_began = Some(now);
-    tracked.wear = tracked.wear.saturating_add(1);
     tracked.enter(Phase::PoweringOn { issued: false, deadline: after(now, policy.boot_timeout_ms) }, now, reason);
 }
 
@@ -296,13 +294,13 @@ fn hold_minimums(state: &mut State, now: Timestamp) {
         let most = plan::most(state, now);
         let room = most.pools.get(pool.as_str()).copied().unwrap_or(usize::MAX).min(most.total.unwrap_or(usize::MAX));
         let (mut draws, mut racks) = (most.draws, most.racks);
-        let mut off: Vec<(u32, u64, u32, String)> = state
+        let mut off: Vec<(u32, u64, u64, String)> = state
             .machines
             .off()
             .filter(|tracked| mine(tracked) && is_candidate(tracked))
             .map(|tracked| {
                 let (cost, name) = (energy::price(&state.policy, tracked).cost, tracked.machine.name.clone());
-                (tracked.failures, cost, tracked.wear, name)
+                (tracked.failures, cost, tracked.record.starts, name)
             })
             .collect();
         off.sort();

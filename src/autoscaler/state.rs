@@ -115,15 +115,6 @@ pub struct Tracked {
     pub errors: u32,
     /// No action before this time.
     pub not_before: Option<Timestamp>,
-    /// When the boot that is under way was decided.
-    #[serde(default)]
-    pub boot_began: Option<Timestamp>,
-    /// How long its last boots took, in milliseconds, from the decision until its node was Ready.
-    #[serde(default)]
-    pub boots_ms: Vec<i64>,
-    /// How often it was powered on.
-    #[serde(default)]
-    pub wear: u32,
     /// Why it is in its phase, for people and for its actions.
     pub reason: String,
     /// What last went wrong, for people.
@@ -254,9 +245,6 @@ impl Tracked {
             failures: 0,
             errors: 0,
             not_before: None,
-            boot_began: None,
-            boots_ms: Vec::new(),
-            wear: 0,
             reason: "not seen yet".to_owned(),
             trouble: None,
             off_because: None,
@@ -287,7 +275,6 @@ impl Tracked {
         if self.failures >= policy.tell_after {
             self.record.climb(Rung::Person, now);
         }
-        self.boot_began = None;
         after(now, doubled(policy.backoff_base_ms, self.failures, policy.backoff_max_ms))
     }
 

@@ -30,7 +30,7 @@ pub struct Offer<'a> {
     /// What it draws at most, in milliwatts.
     pub draws: u64,
     /// How worn it is: of equals the least worn goes first.
-    pub wear: u32,
+    pub wear: u64,
 }
 
 /// What may be powered on at most, by names. What is not here has no limit.

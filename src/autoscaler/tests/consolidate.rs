@@ -3,6 +3,7 @@
 use super::*;
 use crate::autoscaler::consolidation::{Budget, Consolidation};
 use crate::autoscaler::energy::{Energy, Watts};
+use crate::autoscaler::record::Record;
 use crate::model::fact::{Budget as DisruptionBudget, Fact};
 use crate::model::pod::Moving;
 use crate::model::selector::Selector;
@@ -26,7 +27,7 @@ fn service(name: &str, cpu: u64, node: &str) -> Pod {
 /// Brings a machine up whose boots take a minute and a half.
 fn up(rig: &mut Rig, name: &str) {
     rig.up(name);
-    rig.state.machines.get_mut(name).unwrap().boots_ms = vec![90_000];
+    rig.state.machines.get_mut(name).unwrap().record = Record::of_boots(&[90_000]);
 }
 
 /// Two machines of 2000 each that have long been on, with a pod of 500 on each.

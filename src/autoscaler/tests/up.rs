@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::autoscaler::energy::{Energy, Watts};
+use crate::autoscaler::record::{Record, Stage};
 use crate::model::fact::{Claim, Fact, Volume};
 use crate::model::pod::{ClaimUse, Group, PodTerm, Spread};
 use crate::model::selector::{Operator, Requirement, Selector};
@@ -30,8 +31,8 @@ fn what_a_machine_draws_decides() {
 fn of_equals_the_least_worn() {
     let mut rig = Rig::new(&[("a", 2000), ("b", 2000)], quick());
     rig.up("a");
-    assert_eq!(rig.state.machines["a"].wear, 1);
-    assert_eq!(rig.state.machines["a"].boots_ms, [1000], "from the wish until its node was Ready");
+    assert_eq!(rig.state.machines["a"].record.starts, 1);
+    assert_eq!(rig.state.machines["a"].record.stages[&Stage::Ready].last_ms, [1000], "from the order until Ready");
     rig.wait(60_000);
     rig.done("a", None);
     rig.show_cordon("a", true);
@@ -45,7 +46,7 @@ fn of_equals_the_least_worn() {
     assert_eq!(woken(&rig.wait(1000)), ["a"]);
     // As slow as the other is taken to be: now wear decides.
     let mut rig = Rig::new(&[("a", 2000), ("b", 2000)], quick());
-    rig.state.machines.get_mut("a").unwrap().wear = 1;
+    rig.state.machines.get_mut("a").unwrap().record.starts = 1;
     rig.apply(pod("p", 500));
     assert_eq!(woken(&rig.wait(1000)), ["b"]);
 }
@@ -206,7 +207,7 @@ fn an_off_machine_is_no_domain() {
 #[test]
 fn a_boot_is_expected_to_take_what_it_took_before() {
     let mut rig = Rig::new(&[("a", 4000)], quick());
-    rig.state.machines.get_mut("a").unwrap().boots_ms = vec![40_000, 50_000, 70_000];
+    rig.state.machines.get_mut("a").unwrap().record = Record::of_boots(&[40_000, 50_000, 70_000]);
     rig.apply(pod("p", 500));
     rig.wait(1000);
     let said = |rig: &Rig| why::notice::notices(&rig.state, time(rig.now)).remove(0).text;
