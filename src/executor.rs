@@ -11,20 +11,18 @@ use kube::Client;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use crate::autoscaler::record::Stage;
 use crate::autoscaler::{Action, Event, What};
 use crate::clock;
 use crate::functions::machine::Machine as Door;
 use crate::kubernetes::drain::{self, Patience};
 use crate::kubernetes::tell;
 use crate::metrics::Metrics;
-use crate::provider::{Provider, REFUSED, UNVERIFIED, Whereabouts, network};
+use crate::model::machine::Power;
+use crate::provider::{Provider, REFUSED, UNVERIFIED};
 
-/// A machine that has not answered SSH after this long is not watched any more: it is late, and told as such.
-const BOOT_WATCH: Duration = Duration::from_mins(15);
+mod place;
 
-/// A machine that has no address yet is asked for it this often.
-const WHEREABOUTS: Duration = Duration::from_secs(2);
+use place::Found;
 
 /// So long the runs of a machine that is no node are waited for before it is looked at again.
 const RUNS: Duration = Duration::from_secs(5);
@@ -77,6 +75,8 @@ struct Hands {
     observers: Semaphore,
     /// Machines that are no nodes: what would be done to a node is done on them.
     doors: BTreeMap<String, Arc<Door>>,
+    /// Which of their doors were found.
+    found: Found,
 }
 
 impl Executor {
@@ -90,7 +90,7 @@ impl Executor {
         doors: BTreeMap<String, Arc<Door>>,
     ) -> Self {
         let observers = Semaphore::new(limits.observers.max(1));
-        let hands = Arc::new(Hands { provider, client, limits, observers, doors });
+        let hands = Arc::new(Hands { provider, client, limits, observers, doors, found: Found::default() });
         Self { hands, events, metrics, tasks: JoinSet::new(), addresses: BTreeMap::new() }
     }
 
@@ -127,7 +127,7 @@ impl Executor {
             let _ = events.send(Event::Done { action: action.id, machine: action.machine, error }).await;
             if let Some(declared) = watched.filter(|_| !failed) {
                 let door = hands.doors.get(&machine).map(AsRef::as_ref);
-                watch_boot(hands.provider.as_ref(), &machine, declared, door, &events).await;
+                place::watch_boot(hands.provider.as_ref(), &machine, declared, door, &events).await;
             }
         });
     }
@@ -154,47 +154,6 @@ impl Executor {
     pub fn under_way(&mut self) -> usize {
         while self.tasks.try_join_next().is_some() {}
         self.tasks.len()
-    }
-}
-
-/// Tells when a machine that boots first answers ping and SSH. One that got another address is sought there from now on.
-async fn watch_boot(
-    provider: &dyn Provider,
-    machine: &str,
-    declared: (String, u16),
-    door: Option<&Door>,
-    events: &mpsc::Sender<Event>,
-) {
-    let began = clock::monotonic();
-    let (mut ping, mut ssh, mut place) = (false, false, None);
-    while !ssh && began.elapsed() < BOOT_WATCH {
-        if place.is_none() {
-            place = match provider.whereabouts(machine).await {
-                Whereabouts::Declared => Some(declared.clone()),
-                Whereabouts::Unknown => None,
-                Whereabouts::At { address, port } => {
-                    let place = (address, port.unwrap_or(declared.1));
-                    if let Some(door) = door {
-                        door.moved(&place.0, place.1);
-                    }
-                    if place != declared {
-                        tracing::info!(%machine, address = %place.0, port = place.1, "it is reached at another address than before");
-                    }
-                    Some(place)
-                }
-            };
-        }
-        let Some((address, port)) = &place else {
-            tokio::time::sleep(WHEREABOUTS).await;
-            continue;
-        };
-        let signs = network::signs(address, *port).await;
-        for (stage, now, before) in [(Stage::Ping, signs.ping, &mut ping), (Stage::Ssh, signs.ssh, &mut ssh)] {
-            if now && !std::mem::replace(before, now) {
-                let _ = events.send(Event::Reached { machine: machine.to_owned(), stage }).await;
-            }
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
@@ -284,6 +243,9 @@ async fn act(hands: &Hands, action: &Action) -> Result<Option<Event>, String> {
     match &action.what {
         What::Observe => {
             let power = provider.power(machine).await.map_err(|error| error.to_string())?;
+            if let Some(door) = hands.doors.get(machine).filter(|_| power == Power::On) {
+                hands.found.seek(provider.as_ref(), machine, door).await;
+            }
             Ok(Some(Event::PowerSeen { machine: machine.to_owned(), power }))
         }
         What::PowerOn => provider.power_on(machine).await.map(|()| None).map_err(|error| error.to_string()),
@@ -313,65 +275,4 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "without a message".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use futures::future::BoxFuture;
-
-    use super::*;
-    use crate::model::machine::{Off, Power};
-    use crate::provider::ProviderError;
-
-    /// A machine that has an address only when it is asked for the second time.
-    struct Elsewhere {
-        port: u16,
-        asked: std::sync::atomic::AtomicBool,
-    }
-
-    impl Provider for Elsewhere {
-        fn name(&self) -> &'static str {
-            "elsewhere"
-        }
-
-        fn list(&self) -> BoxFuture<'_, Result<Vec<String>, ProviderError>> {
-            Box::pin(async { Ok(vec!["a".to_owned()]) })
-        }
-
-        fn power<'a>(&'a self, _machine: &'a str) -> BoxFuture<'a, Result<Power, ProviderError>> {
-            Box::pin(async { Ok(Power::On) })
-        }
-
-        fn power_on<'a>(&'a self, _machine: &'a str) -> BoxFuture<'a, Result<(), ProviderError>> {
-            Box::pin(async { Ok(()) })
-        }
-
-        fn power_off<'a>(&'a self, _machine: &'a str, _how: Off) -> BoxFuture<'a, Result<(), ProviderError>> {
-            Box::pin(async { Ok(()) })
-        }
-
-        fn whereabouts<'a>(&'a self, _machine: &'a str) -> BoxFuture<'a, Whereabouts> {
-            let known = self.asked.swap(true, std::sync::atomic::Ordering::SeqCst);
-            let at = Whereabouts::At { address: "127.0.0.1".to_owned(), port: Some(self.port) };
-            Box::pin(async move { if known { at } else { Whereabouts::Unknown } })
-        }
-    }
-
-    #[tokio::test]
-    async fn a_machine_that_got_another_address_is_sought_there() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let provider = Elsewhere { port, asked: std::sync::atomic::AtomicBool::new(false) };
-        let (events, mut inbox) = mpsc::channel(8);
-        // Reserved for documentation: nobody is there.
-        watch_boot(&provider, "a", ("192.0.2.7".to_owned(), 22), None, &events).await;
-        drop(events);
-        let mut reached = Vec::new();
-        while let Some(event) = inbox.recv().await {
-            if let Event::Reached { stage, .. } = event {
-                reached.push(stage);
-            }
-        }
-        assert!(reached.contains(&Stage::Ssh), "{reached:?}");
-    }
 }

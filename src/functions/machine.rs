@@ -134,14 +134,21 @@ impl Machine {
         Self { host: watch::Sender::new(host), side, access, connection: watch::Sender::new(None) }
     }
 
-    /// It is reached there from the next connection on.
-    pub fn moved(&self, address: &str, port: u16) {
+    /// It is reached there from the next connection on, at the port as before unless another is said.
+    pub fn moved(&self, address: &str, port: Option<u16>) {
         self.host.send_if_modified(|host| {
+            let port = port.unwrap_or(host.port);
             let is_new = host.address != address || host.port != port;
             address.clone_into(&mut host.address);
             host.port = port;
             is_new
         });
+    }
+
+    /// Where it is reached.
+    pub fn address(&self) -> (String, u16) {
+        let host = self.host.borrow();
+        (host.address.clone(), host.port)
     }
 
     fn name(&self) -> String {
