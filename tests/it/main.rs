@@ -19,6 +19,7 @@ mod bundle;
 mod cli;
 mod command_provider;
 mod daemon;
+mod docs;
 mod fake_api;
 mod fake_namespace;
 mod functions;
