@@ -114,5 +114,10 @@ fn to_jiff(time: DateTime<Utc>) -> Option<Timestamp> {
     Timestamp::from_millisecond(time.timestamp_millis()).ok()
 }
 
+/// The time zone where none is said.
+pub(crate) fn utc() -> String {
+    "UTC".to_owned()
+}
+
 #[cfg(test)]
 mod tests;

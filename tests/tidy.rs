@@ -13,7 +13,7 @@
     reason = "a test program: it may fail and speak"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -157,6 +157,86 @@ fn every_file_has_a_floor_and_imports_go_down() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What a text like `a::{b, c::{self, d}}` unfolds to.
+fn unfold(text: &str) -> Vec<String> {
+    let Some((front, rest)) = text.split_once('{') else {
+        return vec![text.trim().to_owned()];
+    };
+    let inner = rest.strip_suffix('}').unwrap_or(rest);
+    let (mut depth, mut start, mut found) = (0, 0, Vec::new());
+    for (at, c) in inner.char_indices().chain([(inner.len(), ',')]) {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                let part = inner[start..at].trim();
+                found.extend(unfold(part).into_iter().map(|part| format!("{}{part}", front.trim())));
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The files that a file uses, but for those that it is in and those that are in it.
+fn uses(module: &str, text: &str, all: &BTreeMap<String, (PathBuf, String)>) -> BTreeSet<String> {
+    let code = code(text);
+    let mut found = BTreeSet::new();
+    for statement in code.split("use ").skip(1).filter_map(|rest| rest.split_once(';')) {
+        for path in unfold(&statement.0.split_whitespace().collect::<Vec<_>>().join(" ")) {
+            let mut at: Vec<&str> = module.split("::").collect();
+            let mut words = path.split("::").peekable();
+            match words.peek() {
+                Some(&"crate") => at.clear(),
+                Some(&("super" | "self")) => {}
+                _ => continue,
+            }
+            for word in words {
+                match word {
+                    "crate" | "self" => {}
+                    "super" => drop(at.pop()),
+                    word => at.push(word),
+                }
+            }
+            while !at.is_empty() && !all.contains_key(&at.join("::")) {
+                at.pop();
+            }
+            let other = at.join("::");
+            let within = |a: &str, b: &str| a == b || a.starts_with(&format!("{b}::"));
+            if !other.is_empty() && !within(module, &other) && !within(&other, module) {
+                found.insert(other);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn files_use_each_other_in_no_circle() {
+    assert_eq!(unfold("a::{b, c::{self, d}}"), ["a::b", "a::c::self", "a::c::d"]);
+    let all = sources();
+    let mut left: BTreeMap<&str, BTreeSet<String>> =
+        all.iter().map(|(module, (_, text))| (module.as_str(), uses(module, text, &all))).collect();
+    assert!(left["autoscaler::step"].contains("autoscaler::fold"), "imports are seen: {:?}", left["autoscaler::step"]);
+    // Who uses nobody that is left is in no circle; nor is whom nobody that is left uses.
+    loop {
+        let before = left.len();
+        let used: BTreeSet<String> = left.values().flatten().cloned().collect();
+        let names: BTreeSet<String> = left.keys().map(|name| (*name).to_owned()).collect();
+        left.retain(|name, uses| used.contains(*name) && uses.iter().any(|other| names.contains(other)));
+        if left.len() == before {
+            break;
+        }
+    }
+    let names: BTreeSet<String> = left.keys().map(|name| (*name).to_owned()).collect();
+    let lines = left.iter().map(|(name, uses)| {
+        let uses: Vec<&str> = uses.intersection(&names).map(String::as_str).collect();
+        format!("{name} uses {}", uses.join(", "))
+    });
+    assert!(left.is_empty(), "in a circle, or between two:\n{}", lines.collect::<Vec<_>>().join("\n"));
 }
 
 #[test]

@@ -7,35 +7,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::consolidation::{Limit, Look};
-use super::energy::{break_even_ms, price, rack};
-use super::forecast;
 use super::hold::{self, Hold};
+use super::judge::bound;
 use super::life::abort;
-use super::promise;
+use super::pods::is_demand;
+use super::price::{break_even_ms, price, rack};
 use super::scale_down::{minimum_soon, paid};
-use super::scale_up::{boots, serving};
 use super::solve::compile::Waiter;
 use super::solve::drain::{Drain, Drained, Resident, drain};
-use super::state::{Phase, State, Tracked, after, is_demand};
-use super::survey;
+use super::state::{State, serving};
+use super::time::{after, until};
+use super::tracked::{Phase, Tracked, boots, is_emptied};
 use super::view::{Busy, View};
-use super::why::until;
+use super::{forecast, promise, survey};
 use crate::model::pod::{Owner, Phase as PodPhase, Pod};
 use crate::scheduling::Misfit;
 
 /// So many pods that hold a machine are named.
 const NAMED: usize = 3;
-
-/// True while a machine that is meant to go off may still be on its way.
-pub(super) fn is_leaving(phase: &Phase) -> bool {
-    matches!(phase, Phase::On { unready_since: None, .. } | Phase::PoweringOff { rest_until: None, .. })
-        || is_emptied(phase)
-}
-
-/// True for a machine whose pods are about to go.
-fn is_emptied(phase: &Phase) -> bool {
-    matches!(phase, Phase::Cordoning | Phase::Looking | Phase::Draining)
-}
 
 /// Gives up what no longer works out, then looks for machines that are superfluous, now and then.
 pub(super) fn decide(state: &mut State, view: &View, now: Timestamp) {
@@ -300,7 +289,7 @@ fn drained(state: &State, view: &View, now: Timestamp, names: &[&str], soon: &[P
     }
     let pods = question.residents.iter().map(|one| one.pod).chain(question.coming.iter().copied());
     let waiting: Vec<Waiter<'_>> = pods.map(Waiter::of).collect();
-    question.bound = survey::bound(state, &sites, survey.atlas(), &waiting);
+    question.bound = bound(state, &sites, survey.atlas(), &waiting);
     let answer = drain(&question, &sites, &state.facts);
     let misfits = |pod: &Pod, to: usize| survey.atlas().misfits(state, view, pod, sites.name(to), now);
     let refused = refused(&question, &answer, misfits);

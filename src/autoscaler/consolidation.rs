@@ -6,9 +6,8 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::policy::utc;
-use super::state::after;
-use crate::schedule::{Window, WindowError};
+use super::time::after;
+use crate::schedule::{Window, WindowError, utc};
 
 /// So many machines are tried at one step, where nothing else is said.
 const A_STEP: usize = 256;

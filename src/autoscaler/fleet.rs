@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 use serde::{Deserialize, Serialize};
 
 use super::meter::Meter;
-use super::state::{Phase, Tracked};
+use super::tracked::{Phase, Tracked};
 use crate::model::machine::Role;
 
 /// All machines, by name.

@@ -3,13 +3,16 @@
 
 use jiff::Timestamp;
 
+use super::action::What;
+use super::daemon_set::sample;
+use super::event::{Event, Request};
 use super::policy::Policy;
-use super::promise::Queue;
+use super::queue::Queue;
 use super::record::{Cycle, Rung, Stage, Unseen};
-use super::standin;
-use super::state::{Phase, State, Tracked, Wish, after, doubled};
-use super::view::sample;
-use super::{Event, Request, What};
+use super::state::State;
+use super::time::{after, doubled};
+use super::tracked::{Phase, Tracked, Wish};
+use super::{doubt, forecast, standin};
 use crate::model::fact::Facts;
 use crate::model::machine::{Machine, Off, Power, Role};
 use crate::model::node::Node;
@@ -48,22 +51,22 @@ pub(super) fn fold(state: &mut State, now: Timestamp, event: Event) {
             state.nodes.remove(&name);
         }
         Event::FactsListed { facts } => {
-            state.kept.forget();
+            state.heard.everything = true;
             state.facts = facts.into_iter().collect();
         }
         Event::FactApplied { fact } => {
-            state.kept.fact(Ok(&fact));
+            state.heard.facts.push(Ok(fact.clone()));
             state.facts.apply(fact);
         }
         Event::FactGone { id } => {
-            state.kept.fact(Err(&id));
+            state.heard.facts.push(Err(id.clone()));
             state.facts.remove(&id);
         }
         Event::WatchLost { reason } => {
             state.pods_fresh = false;
             state.nodes_fresh = false;
             state.lost = Some(reason);
-            super::scale_up::forget_young_doubts(state, now);
+            doubt::forget_young(state, now);
         }
         Event::QueueSeen { queue, services } => {
             state.queues.insert(queue, Queue { services, heard: now, lost: None });
@@ -163,9 +166,9 @@ fn started(state: &mut State, now: Timestamp, machines: Vec<Machine>, policy: Po
     state.lost = None;
     state.batch = None;
     state.waiting.clear();
-    super::scale_up::forget_young_doubts(state, now);
+    doubt::forget_young(state, now);
     state.minimums_until = None;
-    state.minimums = super::scale_up::minimums(&state.policy, now, &mut state.minimums_until);
+    state.minimums = state.policy.minimums(now, &mut state.minimums_until);
 }
 
 fn found(state: &mut State) {
@@ -175,11 +178,11 @@ fn found(state: &mut State) {
 }
 
 fn apply_pod(state: &mut State, pod: Pod, listed: bool) {
-    super::forecast::learn(state, &pod, listed);
+    forecast::learn(state, &pod, listed);
     if let Owner::DaemonSet(name) = &pod.owner {
         let (key, sample) = (format!("{}/{name}", pod.id.namespace), sample(pod.clone(), name));
         if state.daemon_sets.get(&key) != Some(&sample) {
-            state.kept.daemon_set(&key);
+            state.heard.daemon_sets.insert(key.clone());
             state.daemon_sets.insert(key, sample);
         }
     }
@@ -371,12 +374,6 @@ fn done(state: &mut State, now: Timestamp, action: u64, machine: &str, error: Op
     }
 }
 
-/// After an error: the next attempt waits, the longer the more errors there were.
-pub(super) fn pause(tracked: &mut Tracked, policy: &Policy, now: Timestamp) {
-    tracked.errors = tracked.errors.saturating_add(1);
-    tracked.not_before = Some(after(now, doubled(policy.retry_ms, tracked.errors, policy.backoff_max_ms)));
-}
-
 fn asked(tracked: &mut Tracked, request: Request) {
     if tracked.machine.role == Role::FrontEnd {
         return;
@@ -392,21 +389,8 @@ fn asked(tracked: &mut Tracked, request: Request) {
     }
 }
 
-/// What an action is called in a sentence.
-impl std::fmt::Display for What {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Observe => "looking at its power",
-            Self::PowerOn => "power on",
-            Self::PowerCycle => "power cycle",
-            Self::Cordon => "cordon",
-            Self::Uncordon => "uncordon",
-            Self::Shun => "shunning",
-            Self::Unshun => "taking back a shunning",
-            Self::Drain { .. } => "drain",
-            Self::PowerOff { how: Off::Graceful } => "power off",
-            Self::PowerOff { how: Off::Hard } => "hard power off",
-            Self::DeleteNode { .. } => "deletion of its node",
-        })
-    }
+/// After an error: the next attempt waits, the longer the more errors there were.
+fn pause(tracked: &mut Tracked, policy: &Policy, now: Timestamp) {
+    tracked.errors = tracked.errors.saturating_add(1);
+    tracked.not_before = Some(after(now, doubled(policy.retry_ms, tracked.errors, policy.backoff_max_ms)));
 }

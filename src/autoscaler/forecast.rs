@@ -5,12 +5,13 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
-use super::energy::{break_even_ms, dear};
-use super::scale_up::ready_places;
-use super::state::{State, Tracked, after};
-use super::view::View;
+use super::arrivals::{Arrivals, Foreseen, TOGETHER_MS};
+use super::price::{break_even_ms, dear};
+use super::state::State;
+use super::time::after;
+use super::tracked::Tracked;
+use super::view::{View, ready_places};
 use crate::model::pod::{Owner, Pod, PodId};
 use crate::scheduling::first_failing_filter;
 
@@ -18,59 +19,12 @@ use crate::scheduling::first_failing_filter;
 const KINDS: usize = 256;
 /// So many gaps of each.
 const GAPS: usize = 8;
-/// So many gaps must agree before anything is expected.
-const ENOUGH: usize = 3;
-/// Pods of one kind that come within this time came together.
-const TOGETHER_MS: i64 = 10_000;
 /// At most so many of one kind are expected at a time.
 const MOST: u32 = 64;
 /// Nothing is expected that is longer ahead than this.
 const HORIZON_MS: i64 = 3_600_000;
 /// What has been worked out for all machines holds for this long.
 const HOLDS_MS: i64 = 10_000;
-
-/// When pods of one kind came.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Arrivals {
-    /// One of them, as the fit judges it.
-    pub sample: Pod,
-    /// When the last ones came: the first of them.
-    pub last: Timestamp,
-    /// How many came together then,
-    pub count: u32,
-    /// and at most before.
-    pub most: u32,
-    /// The times between, the latest last.
-    pub gaps_ms: Vec<i64>,
-}
-
-/// A time at which pods are expected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Expected {
-    /// When they should come.
-    at: Timestamp,
-    /// When they are expected no longer.
-    lapses: Timestamp,
-}
-
-impl Arrivals {
-    /// When they should come next, if their times are regular: no gap differs from the middle one by more than an
-    /// eighth of it and ten seconds.
-    fn next(&self) -> Option<Expected> {
-        if self.gaps_ms.len() < ENOUGH {
-            return None;
-        }
-        let mut gaps = self.gaps_ms.clone();
-        gaps.sort_unstable();
-        let middle = gaps[gaps.len() / 2];
-        let tolerance = (middle / 8).saturating_add(TOGETHER_MS);
-        let regular = gaps.iter().all(|gap| (gap - middle).abs() <= tolerance);
-        regular.then(|| {
-            let at = after(self.last, middle);
-            Expected { at, lapses: after(at, tolerance) }
-        })
-    }
-}
 
 /// The kind of a pod: who makes it, without what changes from one to the next.
 fn kind(pod: &Pod) -> String {
@@ -152,15 +106,6 @@ pub(super) fn soon(state: &State, now: Timestamp) -> impl Iterator<Item = (&str,
     })
 }
 
-/// Which idle machines are kept for what is expected. It holds for a while, for all nodes are looked at for it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Foreseen {
-    /// When it was worked out.
-    pub at: Timestamp,
-    /// By machine: for which kind of pods, and when the first should come.
-    pub kept: BTreeMap<String, (String, Timestamp)>,
-}
-
 /// When it is to be worked out again.
 fn holds_until(foreseen: &Foreseen) -> Timestamp {
     after(foreseen.at, HOLDS_MS)
@@ -229,6 +174,7 @@ impl<'a> Forecast<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::arrivals::Expected;
     use super::*;
 
     fn pod(owner: &str, second: i64) -> Pod {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::state::after;
+use super::time::after;
 use crate::model::fact::{Budget, Facts};
 use crate::model::pod::{Moving, Owner, Pod};
 use crate::scheduling::selects;

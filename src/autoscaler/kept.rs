@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::meter;
+use super::metering;
+use super::promise::settle;
 use super::state::State;
-use super::step::machine_times;
 use super::survey;
+use super::timer::machine_times;
 use super::view::View;
 use crate::model::fact::{Fact, FactId, FactKind};
 
@@ -22,10 +23,6 @@ pub(super) struct Kept {
     meters: Timers,
     /// Pods and nodes were fresh when the last step ended.
     fresh: (bool, bool),
-    /// Machines that something has happened to that is written nowhere else.
-    touched: BTreeSet<String>,
-    /// DaemonSets that have changed.
-    daemon_sets: BTreeSet<String>,
 }
 
 /// Which machines a step is about.
@@ -65,7 +62,16 @@ impl Kept {
     pub(super) fn open(&mut self, state: &mut State, now: Timestamp) -> (View, Moved) {
         let fresh = (state.pods_fresh, state.nodes_fresh);
         let (pods, nodes, machines) = (state.pods.news(), state.nodes.news(), state.machines.news());
-        let mut names = std::mem::take(&mut self.touched);
+        let heard = std::mem::take(&mut state.heard);
+        if heard.everything {
+            self.view = None;
+        }
+        let mut names: BTreeSet<String> = heard.facts.iter().filter_map(touches).collect();
+        if let Some(view) = &mut self.view {
+            for fact in &heard.facts {
+                view.fact(fact.as_ref());
+            }
+        }
         let kept = self.view.take().filter(|_| !pods.0 && !nodes.0 && machines.is_some());
         let all = kept.is_none() || self.fresh != fresh;
         self.fresh = fresh;
@@ -78,10 +84,11 @@ impl Kept {
         names.extend(nodes.1.into_keys());
         names.extend(machines.into_iter().flatten());
         names.extend(self.timers.due(now));
-        let before = view.promise(state, now);
+        let promised = settle(state, &view, now).kept;
+        let before = view.promise(promised);
         let promised = view.promised_names();
         names.extend(before.symmetric_difference(&promised).cloned());
-        let daemon_sets = std::mem::take(&mut self.daemon_sets);
+        let daemon_sets = heard.daemon_sets;
         view.disturb(&names, !daemon_sets.is_empty());
         let mut moved = Moved { all, names, turning: self.meters.due(now), daemon_sets };
         if all {
@@ -107,7 +114,7 @@ impl Kept {
         }
         for name in moved.metered() {
             let tracked = state.machines.get(name);
-            let turns = tracked.and_then(|tracked| meter::times(tracked).filter(|time| *time > now).min());
+            let turns = tracked.and_then(|tracked| metering::times(tracked).filter(|time| *time > now).min());
             self.meters.set(name, turns);
         }
         self.timers.known = true;
@@ -123,32 +130,17 @@ impl Kept {
         known.then(|| self.timers.order.first().map(|(time, _)| *time).into_iter())
     }
 
-    /// A DaemonSet is new or another than before.
-    pub(super) fn daemon_set(&mut self, key: &str) {
-        self.daemon_sets.insert(key.to_owned());
-    }
-
-    /// A fact is new or changed, or gone.
-    pub(super) fn fact(&mut self, fact: Result<&Fact, &FactId>) {
-        let id = fact.map_or_else(Clone::clone, Fact::id);
-        if id.kind == FactKind::NodeDrivers {
-            self.touched.insert(id.name);
-        }
-        if let Some(view) = &mut self.view {
-            view.fact(fact);
-        }
-    }
-
-    /// All is made anew in the next step.
-    pub(super) fn forget(&mut self) {
-        self.view = None;
-    }
-
     /// What nodes carry, as the last step left it; nothing when the state has been changed by other hands since.
     pub(super) fn view(&self, state: &State) -> Option<&View> {
         let same = state.machines.changed().is_some() && state.pods.is_told() && state.nodes.is_told();
         self.view.as_ref().filter(|_| same)
     }
+}
+
+/// The machine that a fact is about, where that is written nowhere else.
+fn touches(fact: &Result<Fact, FactId>) -> Option<String> {
+    let id = fact.as_ref().map_or_else(Clone::clone, Fact::id);
+    (id.kind == FactKind::NodeDrivers).then_some(id.name)
 }
 
 /// When each machine next asks to be looked at.

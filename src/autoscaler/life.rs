@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use super::action::{Action, What};
 use super::policy::Policy;
 use super::record::{Cycle, Rung, Stage};
-use super::state::{InFlight, Phase, State, Tracked, Wish, after};
+use super::state::State;
+use super::time::after;
+use super::tracked::{InFlight, Phase, Tracked, Wish, is_leaving};
 use super::view::{Load, View};
-use super::{Action, What};
 use crate::model::fact::NodeDrivers;
 use crate::model::machine::{Off, Role};
 use crate::model::node::Node;
@@ -45,7 +47,7 @@ pub(super) fn advance(state: &mut State, view: &View, names: &BTreeSet<String>, 
             move_on(tracked, &sight);
             move_on(tracked, &sight);
             remember(tracked, &sight);
-            if tracked.leaving.is_some() && !super::consolidate::is_leaving(&tracked.phase) {
+            if tracked.leaving.is_some() && !is_leaving(&tracked.phase) {
                 tracked.leaving = None;
             }
         });

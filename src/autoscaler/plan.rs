@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::consent;
-use super::energy;
-use super::promise;
-use super::scale_up::{MINUTE_MS, boots, doubted_at, is_candidate};
+use super::doubt::doubted_at;
+use super::judge::bound;
+use super::queue::{is_promised, sentence};
 use super::solve::compile::{Compiled, Found, Most, Offer, Question, Waiter};
 use super::solve::sites::{Sites, Standing};
 use super::solve::{self, order};
-use super::state::{Phase, State, Tracked, after};
-use super::survey;
+use super::state::State;
+use super::time::{MINUTE_MS, after};
+use super::tracked::{Phase, Tracked, boots, is_candidate};
 use super::view::View;
+use super::{consent, price, promise, survey};
 use crate::model::machine::Role;
 use crate::model::pod::{Pod, PodId};
 
@@ -59,7 +60,7 @@ pub(super) fn decide(state: &State, view: &View, now: Timestamp) -> Decision {
             let nominated = nominated.filter(|site| !refused.contains(site));
             let coming = meant.filter(|site| sites.site(*site).standing == Standing::Coming);
             Waiter {
-                wait: energy::waiting(&state.policy, pod),
+                wait: price::waiting(&state.policy, pod),
                 refused,
                 meant: nominated.or(coming),
                 // Nobody is evicted for one that never preempts.
@@ -70,7 +71,7 @@ pub(super) fn decide(state: &State, view: &View, now: Timestamp) -> Decision {
         })
         .chain(has_place)
         .collect();
-    let bound = survey::bound(state, &sites, atlas, &waiting);
+    let bound = bound(state, &sites, atlas, &waiting);
     let mut question = Question { waiting, bound, most: most(state, now), offers: Vec::new() };
     let mut plan = Plan { sites, woken: Vec::new() };
     let mut again = 0..ROUNDS;
@@ -175,7 +176,7 @@ fn words(question: &Question<'_>, sites: &Sites, found: &Found) -> Decision {
         }
         match sites.site(*site).standing {
             // No scheduler can refuse a pod that is not there yet.
-            _ if promise::is_promised(&pod.id) && sites.site(*site).standing == Standing::Ready => {}
+            _ if is_promised(&pod.id) && sites.site(*site).standing == Standing::Ready => {}
             Standing::Ready | Standing::Present | Standing::Absent | Standing::Off => {
                 decision.beside.push((pod.id.clone(), name));
             }
@@ -185,8 +186,8 @@ fn words(question: &Question<'_>, sites: &Sites, found: &Found) -> Decision {
     for site in &found.wake {
         let name = sites.name(*site);
         let pods = served.remove(site).unwrap_or_default();
-        let (promised, there): (Vec<&Pod>, Vec<&Pod>) = pods.iter().partition(|pod| promise::is_promised(&pod.id));
-        let promise = promise::sentence(promised.iter().map(|pod| &pod.id));
+        let (promised, there): (Vec<&Pod>, Vec<&Pod>) = pods.iter().partition(|pod| is_promised(&pod.id));
+        let promise = sentence(promised.iter().map(|pod| &pod.id));
         let reason = match &there[..] {
             [] => match promise {
                 None => continue,
@@ -204,11 +205,11 @@ fn words(question: &Question<'_>, sites: &Sites, found: &Found) -> Decision {
 fn offers<'a>(state: &'a State, sites: &Sites, shaky: bool) -> Vec<Offer<'a>> {
     let mine = state.machines.off().filter(|tracked| is_candidate(tracked) && (shaky || tracked.failures == 0));
     let offer = |tracked: &'a Tracked| {
-        let price = energy::price(&state.policy, tracked);
+        let price = price::price(&state.policy, tracked);
         Some(Offer {
             site: sites.find(&tracked.machine.name)?,
             pool: &tracked.machine.pool,
-            rack: energy::rack(&state.policy, tracked),
+            rack: price::rack(&state.policy, tracked),
             cost: price.cost.saturating_mul(last_resort(state, tracked)),
             per_milli: price.per_milli,
             boot: price.boot,
@@ -249,9 +250,9 @@ pub(super) fn most(state: &State, now: Timestamp) -> Most<'_> {
     let (mut all, mut by_rack) = (0u64, BTreeMap::new());
     if policy.energy.max_watts.is_some() || !policy.energy.racks.is_empty() {
         for tracked in state.machines.values().filter(|tracked| draws_power(tracked)) {
-            let full = energy::price(policy, tracked).full;
+            let full = price::price(policy, tracked).full;
             all = all.saturating_add(full);
-            if let Some(rack) = energy::rack(policy, tracked) {
+            if let Some(rack) = price::rack(policy, tracked) {
                 let sum: &mut u64 = by_rack.entry(rack).or_default();
                 *sum = sum.saturating_add(full);
             }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::consolidation::Consolidation;
 use super::energy::Energy;
-use crate::schedule::{Window, WindowError};
+use super::time::after;
+use crate::schedule::{Window, WindowError, utc};
 
 /// How the decision core is to behave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +97,7 @@ impl Paid {
         let passed = now.as_millisecond().saturating_sub(on.as_millisecond()).max(0);
         let opens = interval.saturating_sub(self.before_ms).max(0);
         let begun = passed / interval * interval;
-        (passed - begun < opens).then(|| super::state::after(on, begun.saturating_add(opens)))
+        (passed - begun < opens).then(|| after(on, begun.saturating_add(opens)))
     }
 }
 
@@ -125,10 +126,6 @@ pub struct Rule {
     pub duration_ms: i64,
     /// The pool's minimum while it is open.
     pub min: u32,
-}
-
-pub(super) fn utc() -> String {
-    "UTC".to_owned()
 }
 
 impl Rule {
@@ -180,6 +177,24 @@ pub enum PolicyError {
 }
 
 impl Policy {
+    /// The pools' minimums at this time, and when they next change.
+    pub(super) fn minimums(&self, now: Timestamp, until: &mut Option<Timestamp>) -> BTreeMap<String, u32> {
+        let mut minimums: BTreeMap<String, u32> =
+            self.pools.iter().map(|(pool, bounds)| (pool.clone(), bounds.min)).collect();
+        *until = None;
+        for rule in &self.schedule {
+            let Ok(window) = rule.window() else { continue };
+            if window.is_active(now) {
+                let minimum = minimums.entry(rule.pool.clone()).or_default();
+                *minimum = rule.min.max(*minimum);
+            }
+            if let Some(change) = window.next_change(now) {
+                *until = Some(until.map_or(change, |until| until.min(change)));
+            }
+        }
+        minimums
+    }
+
     /// Finds what is wrong with it, if anything: to be asked before it is handed to the core, which ignores
     /// a window that it cannot read.
     pub fn check(&self) -> Result<(), PolicyError> {

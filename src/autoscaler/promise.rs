@@ -5,58 +5,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
-use super::energy::dear;
-use super::scale_down::is_young;
-use super::scale_up::{boots, can_turn_back, doubted, ready_places};
+use super::doubt::doubted;
+use super::pods::{is_live, is_young};
+use super::price::dear;
+use super::queue::{NAMESPACE, promised, sentence};
 use super::solve::order::{size, sort};
-use super::state::{Phase, State, Tracked, is_live};
-use super::view::View;
+use super::state::State;
+use super::tracked::{Phase, Tracked, boots, can_turn_back};
+use super::view::{View, ready_places};
 use crate::model::pod::{Phase as PodPhase, Pod, PodId};
 use crate::model::queue::{Backlog, Unit};
 use crate::model::resources::Resources;
 use crate::scheduling::{Place, first_failing_filter};
 
-/// A queue as it was last heard of.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Queue {
-    /// What it held, by service.
-    pub services: Vec<Backlog>,
-    /// When that was heard.
-    pub heard: Timestamp,
-    /// Why nothing has been heard since, when its source is lost.
-    pub lost: Option<String>,
-}
-
 /// Not more pods than this are promised of one service at a time: the rest comes when these are there.
 const MOST: u64 = 1000;
-/// Begins the namespace of promised pods. No real namespace has a colon.
-const NAMESPACE: &str = "queue:";
-
-/// True for a pod that a queue promises.
-pub(super) fn is_promised(id: &PodId) -> bool {
-    id.namespace.starts_with(NAMESPACE)
-}
-
-/// The queue and service that promise this pod, as `QUEUE/SERVICE`.
-fn promiser(id: &PodId) -> String {
-    let queue = id.namespace.strip_prefix(NAMESPACE).unwrap_or(&id.namespace);
-    let service = id.name.rsplit_once('#').map_or(id.name.as_str(), |(service, _)| service);
-    format!("{queue}/{service}")
-}
-
-/// What promised pods say in a reason: `queue uploads/thumb promises 3 pods`.
-pub(super) fn sentence<'a>(pods: impl Iterator<Item = &'a PodId>) -> Option<String> {
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for id in pods.filter(|id| is_promised(id)) {
-        *counts.entry(promiser(id)).or_default() += 1;
-    }
-    let all = counts.len();
-    let (first, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
-    let others = if all > 1 { format!(" (and {} more services)", all - 1) } else { String::new() };
-    Some(format!("queue {first} promises {count} pods{others}"))
-}
 
 /// Pods of one service that are there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -134,19 +98,6 @@ fn room(state: &State, unit: &Unit) -> u64 {
     };
     let shapes = state.machines.values().map(|tracked| &tracked.machine.shape);
     shapes.map(|shape| most(&shape.allocatable)).fold(0, u64::saturating_add)
-}
-
-/// A pod to come, as the fit judges it.
-pub(super) fn promised(queue: &str, backlog: &Backlog, number: u64) -> Pod {
-    let unit = &backlog.unit;
-    Pod {
-        id: PodId { namespace: format!("{NAMESPACE}{queue}"), name: format!("{}#{number:04}", backlog.service) },
-        requests: unit.requests.clone(),
-        node_selector: unit.node_selector.clone(),
-        tolerations: unit.tolerations.clone(),
-        labels: unit.labels.clone(),
-        ..Pod::default()
-    }
 }
 
 /// Where promised pods will go.

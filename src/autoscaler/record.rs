@@ -233,10 +233,10 @@ impl Record {
             return;
         }
         boot.reached.insert(stage, took);
-        let news = match stage {
-            Stage::Ready => boot.reached.clone(),
-            _ if was_ready => BTreeMap::from([(stage, took)]),
-            _ => BTreeMap::new(),
+        let news = if stage == Stage::Ready {
+            boot.reached.clone()
+        } else {
+            was_ready.then_some((stage, took)).into_iter().collect()
         };
         for (stage, ms) in news {
             self.stages.entry(stage).or_default().take(ms);
@@ -252,7 +252,9 @@ impl Record {
     /// A record whose boots took this long until Ready.
     pub(super) fn of_boots(ms: &[i64]) -> Self {
         let mut ready = Learnt::default();
-        ms.iter().for_each(|ms| ready.take(*ms));
+        for ms in ms {
+            ready.take(*ms);
+        }
         Self { stages: BTreeMap::from([(Stage::Ready, ready)]), ..Self::default() }
     }
 }
@@ -306,7 +308,9 @@ mod tests {
     fn quantiles_of_the_last_boots() {
         let of = |numbers: &[i64], hundredths| {
             let mut learnt = Learnt::default();
-            numbers.iter().for_each(|ms| learnt.take(*ms));
+            for ms in numbers {
+                learnt.take(*ms);
+            }
             learnt.quantile(hundredths)
         };
         assert_eq!(of(&[], 50), None);

@@ -3,17 +3,14 @@
 
 use jiff::Timestamp;
 
-use super::energy::{break_even_ms, price};
 use super::forecast::{self, Forecast};
+use super::judge::Judge;
 use super::policy::Policy;
-use super::scale_up::serving;
-use super::state::{Phase, State, Tracked, Wish, after};
-use super::survey::Judge;
+use super::price::{break_even_ms, price};
+use super::state::{State, serving};
+use super::time::after;
+use super::tracked::{Phase, Tracked, Wish};
 use super::view::View;
-use crate::model::pod::{Owner, Phase as PodPhase, Pod};
-
-/// A pod this young that the scheduler has not judged yet may be about to be bound.
-pub(super) const YOUNG_MS: i64 = 30_000;
 
 /// However soon it would pay, a machine is idle for this long before it goes off,
 const LEAST_IDLE_MS: i64 = 60_000;
@@ -179,14 +176,4 @@ fn spares(state: &State, tracked: &Tracked, now: Timestamp) -> bool {
     let up = serving(state, pool, now);
     // A machine that is disabled is no longer its pool's to count on.
     tracked.disabled || up > state.minimum(pool) as usize
-}
-
-/// True for a pod that has just been made and that the scheduler has not judged.
-pub(super) fn is_young(pod: &Pod, now: Timestamp) -> bool {
-    pod.node.is_none()
-        && !pod.gated
-        && !pod.deleting
-        && pod.phase == PodPhase::Pending
-        && !matches!(pod.owner, Owner::DaemonSet(_) | Owner::Mirror)
-        && now < after(pod.created, YOUNG_MS)
 }

@@ -2,8 +2,9 @@
 //! itself: lists of Kubernetes say nothing of them. No pod goes there, whatever it tolerates, and its power is never cut
 //! because it is silent: nobody but the machine knows what runs on it.
 
-use super::promise::is_promised;
-use super::state::{Phase, State};
+use super::queue::is_promised;
+use super::state::State;
+use super::tracked::Phase;
 use crate::model::pod::PodId;
 
 /// Begins the namespace of a stand-in's runs. No real namespace has a colon.

@@ -3,26 +3,32 @@
 
 use jiff::Timestamp;
 
+use super::action::Action;
+use super::chart::Chart;
+use super::core::Core;
+use super::event::Event;
 use super::fold::fold;
 use super::kept::Moved;
-use super::record::Cycle;
-use super::scale_down::{YOUNG_MS, goes_at, is_young};
-use super::state::{Phase, State, Tracked, after};
-use super::survey::Survey;
-use super::view::{View, daemon_set_wants};
-use super::{Action, Event, consolidate, forecast, life, meter, scale_down, scale_up, standin};
+use super::pods::{YOUNG_MS, is_young};
+use super::state::State;
+use super::time::{MINUTE_MS, after};
+use super::timer::machine_times;
+use super::tracked::{Phase, Tracked};
+use super::view::View;
+use super::{consolidate, daemon_set, doubt, forecast, life, metering, scale_down, scale_up, standin};
 use crate::model::pod::Pod;
 
 /// Folds one event into the state and answers with the actions to take. Pure: the same state, time and
 /// event always give the same state and actions.
-pub fn step(state: &mut State, now: Timestamp, event: Event) -> Vec<Action> {
+pub fn step(core: &mut Core, now: Timestamp, event: Event) -> Vec<Action> {
+    let mut kept = std::mem::take(&mut core.kept);
+    let state: &mut State = core;
     let before = std::mem::replace(&mut state.now, now);
     if let Event::Started { .. } = event {
-        meter::stop(state, before);
+        metering::stop(state, before);
     }
     fold(state, now, event);
     standin::forget(state);
-    let mut kept = std::mem::take(&mut state.kept);
     let (view, mut moved) = kept.open(state, now);
     life::advance(state, &view, &moved.names, now);
     scale_up::decide(state, &view, now);
@@ -30,10 +36,10 @@ pub fn step(state: &mut State, now: Timestamp, event: Event) -> Vec<Action> {
     consolidate::decide(state, &view, now);
     moved.follow(state);
     forget_daemon_sets(state, &view, &moved, now);
-    meter::turn(state, &view, moved.metered(), now);
+    metering::turn(state, &view, moved.metered(), now);
     let actions = life::actions(state, &view, &moved.names, now);
     kept.close(state, view, moved, now);
-    state.kept = kept;
+    core.kept = kept;
     actions
 }
 
@@ -49,7 +55,7 @@ fn forget_daemon_sets(state: &mut State, view: &View, moved: &Moved, now: Timest
         matches!(tracked.phase, Phase::On { unready_since: None, .. })
             && now >= after(tracked.since, policy.boot_timeout_ms)
             && !view.load(name).has(key)
-            && daemon_set_wants(sample, name, &tracked.machine.shape)
+            && daemon_set::wants(sample, name, &tracked.machine.shape)
     };
     let before = daemon_sets.len();
     daemon_sets.retain(|key, sample| {
@@ -60,27 +66,28 @@ fn forget_daemon_sets(state: &mut State, view: &View, moved: &Moved, now: Timest
     });
     if daemon_sets.len() < before {
         // What is to come to every machine is another than before.
-        *view.survey() = Survey::default();
+        *view.chart() = Chart::default();
     }
 }
 
 /// When `step` must next be given a `Tick`, if nothing happens before; always later than the last step.
-pub fn next_wakeup(state: &State) -> Option<Timestamp> {
+pub fn next_wakeup(core: &Core) -> Option<Timestamp> {
+    let state: &State = core;
     let policy = &state.policy;
     let mut times: Vec<Timestamp> = Vec::new();
     times.extend(state.minimums_until);
     if !state.waiting.is_empty() {
-        times.extend(state.recent_boots.iter().map(|at| after(*at, scale_up::MINUTE_MS)));
+        times.extend(state.recent_boots.iter().map(|at| after(*at, MINUTE_MS)));
     }
     times.extend(state.batch.map(|batch| scale_up::due(policy, batch)));
     for since in state.doubts.values().flat_map(|nodes| nodes.values()) {
         times.push(after(*since, policy.doubt_ms));
-        times.push(after(*since, policy.doubt_ms.saturating_mul(scale_up::BELIEVED)));
+        times.push(after(*since, policy.doubt_ms.saturating_mul(doubt::BELIEVED)));
     }
     times.extend(state.pods.picked().filter(|pod| is_young(pod, state.now)).map(|pod| after(pod.created, YOUNG_MS)));
     times.extend(consolidate::next_look(state));
     times.extend(forecast::lapses(state));
-    if let Some(first) = state.kept.first_timer(state) {
+    if let Some(first) = core.kept.first_timer(state) {
         times.extend(first);
     } else {
         for tracked in state.machines.values() {
@@ -89,45 +96,4 @@ pub fn next_wakeup(state: &State) -> Option<Timestamp> {
     }
     // What lay in the past was considered by the last step: only news can change that.
     times.into_iter().filter(|time| *time > state.now).min()
-}
-
-/// When a machine next asks to be looked at.
-pub(super) fn machine_times(state: &State, tracked: &Tracked, times: &mut Vec<Timestamp>) {
-    let policy = &state.policy;
-    let since = tracked.since;
-    times.extend(tracked.not_before);
-    times.extend(tracked.in_flight.as_ref().map(|flight| after(flight.since, policy.lost_ms)));
-    match &tracked.phase {
-        Phase::Unknown => times.push(after(since, policy.observe_ms)),
-        Phase::Off | Phase::Cordoning | Phase::Uncordoning | Phase::DeletingNode { .. } => {}
-        Phase::PoweringOn { deadline, .. } => {
-            times.push(*deadline);
-            if let Some(Cycle::Done(at)) = tracked.record.cycle {
-                times.push(after(at, policy.boot_timeout_ms));
-            }
-            times.extend(tracked.power_seen.map(|(at, _)| after(at, policy.observe_ms)));
-        }
-        Phase::On { idle_since, unready_since } => {
-            times.push(after(since, policy.settle_ms));
-            // What should be on it by then is there, or will not be.
-            times.push(after(since, policy.boot_timeout_ms));
-            if let Some(idle) = idle_since {
-                let idle = goes_at(policy, tracked, *idle);
-                times.push(idle);
-                times.extend(scale_down::paid(state, tracked, state.now.max(idle)));
-            }
-            if let Some(unready) = unready_since {
-                times.push(after(*unready, policy.boot_timeout_ms));
-                times.push(after(*unready, policy.observe_ms));
-                times.extend(tracked.power_seen.map(|(at, _)| after(at, policy.observe_ms)));
-            }
-        }
-        Phase::Looking => {
-            times.push(after(since, policy.settle_ms));
-            times.push(after(since, policy.settle_ms + policy.observe_ms));
-        }
-        Phase::Draining => times.push(after(since, policy.drain_timeout_ms)),
-        Phase::PoweringOff { .. } => times.push(after(since, policy.off_timeout_ms)),
-        Phase::Failed { retry_at } => times.push(*retry_at),
-    }
 }

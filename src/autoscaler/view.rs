@@ -1,20 +1,19 @@
 //! The view: what each node carries, counted as pods come and go, and the places that pods may be judged against.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::{Bound, Deref};
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
-
-use super::promise::settle;
-use super::state::{State, Tracked, is_live, is_work};
-use super::survey::Survey;
+use super::chart::Chart;
+use super::daemon_set;
+use super::pods::{is_live, is_work};
+use super::state::State;
+use super::tracked::{Phase, Tracked};
 use crate::model::fact::{Fact, FactId};
-use crate::model::machine::{RUNTIME, UDOCKER};
 use crate::model::node::Shape;
-use crate::model::pod::{HostPort, Owner, Phase, Pod, PodId};
+use crate::model::pod::{HostPort, Owner, Pod, PodId};
 use crate::model::resources::Resources;
-use crate::scheduling::{Place, first_failing_static};
+use crate::scheduling::Place;
 
 /// What one node carries.
 #[derive(Debug, Clone, Default)]
@@ -99,26 +98,7 @@ pub(super) struct View {
     nominated: BTreeMap<String, BTreeSet<PodId>>,
     /// Why machines are kept for what queues promise, by name.
     promised: BTreeMap<String, String>,
-    survey: Mutex<Survey>,
-}
-
-/// A view that is only looked at.
-pub(super) enum Lent<'a> {
-    /// The one that is kept.
-    Kept(&'a View),
-    /// One that was made for it.
-    Made(Box<View>),
-}
-
-impl Deref for Lent<'_> {
-    type Target = View;
-
-    fn deref(&self) -> &View {
-        match self {
-            Self::Kept(view) => view,
-            Self::Made(view) => view,
-        }
-    }
+    chart: Mutex<Chart>,
 }
 
 /// The node that a pod uses, or has room made for it on.
@@ -203,7 +183,7 @@ impl View {
             if let Some(pod) = after {
                 self.add(pod);
             }
-            self.survey().change(before.as_ref(), after);
+            self.chart().change(before.as_ref(), after);
         }
         for node in &nodes {
             self.rank(node);
@@ -211,20 +191,10 @@ impl View {
         nodes
     }
 
-    /// The same, with the places that promised pods will need; the one that is kept, if it is of this very state.
-    pub(super) fn with_promises(state: &State) -> Lent<'_> {
-        if let Some(view) = state.kept.view(state) {
-            return Lent::Kept(view);
-        }
-        let mut view = Self::of(state);
-        view.promise(state, state.now);
-        Lent::Made(Box::new(view))
-    }
-
-    /// Works out where promised pods will go. Answers with the machines that were kept for some before.
-    pub(super) fn promise(&mut self, state: &State, now: Timestamp) -> BTreeSet<String> {
+    /// Takes in why machines are kept for what queues promise. Answers with those that were kept before.
+    pub(super) fn promise(&mut self, kept: BTreeMap<String, String>) -> BTreeSet<String> {
         let before = self.promised_names();
-        self.promised = settle(state, self, now).kept;
+        self.promised = kept;
         before
     }
 
@@ -248,23 +218,23 @@ impl View {
         self.nominated.get(node).into_iter().flatten()
     }
 
-    /// The survey that goes with it.
-    pub(super) fn survey(&self) -> MutexGuard<'_, Survey> {
-        self.survey.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The chart that goes with it.
+    pub(super) fn chart(&self) -> MutexGuard<'_, Chart> {
+        self.chart.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Something has happened to these nodes; or, all that is to come to machines is another than before.
     pub(super) fn disturb(&mut self, names: &BTreeSet<String>, all: bool) {
-        let survey = self.survey.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let chart = self.chart.get_mut().unwrap_or_else(PoisonError::into_inner);
         if all {
-            *survey = Survey::default();
+            *chart = Chart::default();
         }
-        survey.disturb(names);
+        chart.disturb(names);
     }
 
     /// A fact has changed, or is gone.
     pub(super) fn fact(&mut self, fact: Result<&Fact, &FactId>) {
-        self.survey.get_mut().unwrap_or_else(PoisonError::into_inner).fact(fact);
+        self.chart.get_mut().unwrap_or_else(PoisonError::into_inner).fact(fact);
     }
 
     /// A node that is there, as a place.
@@ -281,7 +251,7 @@ impl View {
         let load = self.load(&machine.name);
         let mut place = Place::empty(&machine.name, &machine.shape);
         for sample in state.daemon_sets.values() {
-            if daemon_set_wants(sample, &machine.name, &machine.shape) {
+            if daemon_set::wants(sample, &machine.name, &machine.shape) {
                 place.take(sample);
             }
         }
@@ -291,30 +261,17 @@ impl View {
     }
 }
 
-/// A DaemonSet's pod as a sample of what it puts on other nodes: without what is this pod's alone, the node that it is
-/// bound to, and the field in its affinity that names that node, which the DaemonSet's controller wrote.
-pub(super) fn sample(mut pod: Pod, name: &str) -> Pod {
-    pod.node = None;
-    name.clone_into(&mut pod.id.name);
-    pod.uid = String::new();
-    pod.created = Timestamp::UNIX_EPOCH;
-    pod.phase = Phase::Pending;
-    pod.unschedulable = false;
-    pod.deleting = false;
-    pod.nominated = None;
-    if let Some(terms) = &mut pod.affinity {
-        for term in terms.iter_mut() {
-            term.fields.clear();
-        }
-        if terms.iter().any(|term| term.labels.is_empty()) {
-            pod.affinity = None;
+/// The nodes that are Ready and take pods.
+pub(super) fn ready_places<'a>(state: &'a State, view: &View) -> Vec<Place<'a>> {
+    let mut places = Vec::new();
+    for (name, node) in state.nodes.iter().filter(|(_, node)| node.ready && !node.cordoned) {
+        match state.machines.get(name) {
+            None => places.push(view.place(name, &node.shape, false)),
+            Some(tracked) if matches!(tracked.phase, Phase::On { unready_since: None, .. }) => {
+                places.push(view.place(name, &tracked.machine.shape, false));
+            }
+            Some(_) => {}
         }
     }
-    pod
-}
-
-/// True when the DaemonSet of this sample puts a pod on such a node.
-pub(super) fn daemon_set_wants(sample: &Pod, name: &str, shape: &Shape) -> bool {
-    let is_node = shape.labels.get(RUNTIME).is_none_or(|runtime| runtime != UDOCKER);
-    is_node && first_failing_static(sample, &Place::empty(name, shape)).is_none()
+    places
 }

@@ -7,11 +7,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::consolidate;
-use super::energy::ready_about;
+use super::core::Core;
 use super::meter::Reading;
+use super::price::ready_about;
 use super::scale_down::{Asked, Stays, goes_at, stays};
-use super::scale_up::{boots, counts, is_candidate};
-use super::state::{Phase, State, Tracked, Wish, after};
+use super::state::State;
+use super::time::{after, until};
+use super::tracked::{Phase, Tracked, Wish, boots, counts, is_candidate};
 use super::view::View;
 use crate::model::machine::Role;
 use crate::scheduling::{Filter, Misfit};
@@ -66,21 +68,6 @@ impl fmt::Display for Why {
         f.write_str(&self.text)?;
         branch(self, "", f)
     }
-}
-
-/// A span of time as people say it, from milliseconds.
-pub(super) fn span(ms: i64) -> String {
-    let seconds = ms.max(0).saturating_add(999) / 1000;
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7199 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
-    }
-}
-
-/// How long until then.
-pub(super) fn until(then: Timestamp, now: Timestamp) -> String {
-    span(then.as_millisecond().saturating_sub(now.as_millisecond()))
 }
 
 /// A machine's state and the timer or trouble behind it, in one line.
@@ -187,8 +174,8 @@ fn wear(tracked: &Tracked) -> Option<Why> {
 }
 
 /// Why a machine or node is as it is.
-pub fn why_node(state: &State, name: &str, now: Timestamp) -> Why {
-    let view = View::with_promises(state);
+pub fn why_node(core: &Core, name: &str, now: Timestamp) -> Why {
+    let (state, view): (&State, _) = (core, core.view());
     let Some(tracked) = state.machines.get(name) else {
         return Why::line(match state.nodes.get(name) {
             Some(_) => format!("node {name} is no machine of this configuration: it is left alone"),
@@ -305,8 +292,8 @@ fn state_name(tracked: &Tracked) -> &'static str {
 }
 
 /// The machines, in order of name.
-pub fn status(state: &State, now: Timestamp) -> Vec<MachineStatus> {
-    let view = View::with_promises(state);
+pub fn status(core: &Core, now: Timestamp) -> Vec<MachineStatus> {
+    let (state, view): (&State, _) = (core, core.view());
     let line = |(name, tracked): (&String, &Tracked)| {
         let place = view.place(name, &tracked.machine.shape, false);
         let on = state.nodes.contains_key(name);

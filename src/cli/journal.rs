@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use crate::autoscaler::{self, State};
+use crate::autoscaler::{self, Core};
 use crate::store::journal::Journal;
 
 /// The journal.
@@ -32,7 +32,7 @@ pub fn run(args: JournalArgs, state: &Path) -> anyhow::Result<ExitCode> {
     if !state.join("journal.db").exists() {
         anyhow::bail!("there is no journal in {}; name a state directory with `--state`", state.display());
     }
-    let checked = Journal::open(state)?.verify::<State>(autoscaler::step)?;
+    let checked = Journal::open(state)?.verify::<Core>(autoscaler::step)?;
     if let Some(line) = checked.parted {
         anyhow::bail!("line {line} does not replay to the bytes that were written: another version of Marea wrote it");
     }

@@ -13,9 +13,9 @@ use tokio::sync::watch;
 use super::Settings;
 use super::crash::Crash;
 use super::promises::Promises;
-use crate::autoscaler::state::Phase;
+use crate::autoscaler::tracked::Phase;
 use crate::autoscaler::why::notice::Notice;
-use crate::autoscaler::{self, Action, Event, Request, State, What};
+use crate::autoscaler::{self, Action, Core, Event, Request, State, What};
 use crate::clock;
 use crate::executor::Executor;
 use crate::http::view::View;
@@ -34,7 +34,7 @@ const LONGEST: Duration = Duration::from_mins(1);
 
 /// The state and all that changes with it.
 pub(super) struct Owner {
-    state: State,
+    state: Core,
     journal: Journal,
     executor: Executor,
     metrics: Metrics,
@@ -69,7 +69,7 @@ impl Owner {
         metrics: Metrics,
     ) -> anyhow::Result<Self> {
         let started = clock::monotonic();
-        let replayed = journal.replay::<State>(autoscaler::step)?;
+        let replayed = journal.replay::<Core>(autoscaler::step)?;
         tracing::info!(lines = replayed.lines, took = ?started.elapsed(), "the journal was replayed");
         if let Some(seq) = replayed.parted {
             // Not fatal: the machines are looked at anew anyway. A snapshot keeps it from being met again.
@@ -192,7 +192,7 @@ impl Owner {
             self.metrics.journal_ok(false);
             self.state = self
                 .journal
-                .replay::<State>(autoscaler::step)
+                .replay::<Core>(autoscaler::step)
                 .context("the journal can be neither written nor read")?
                 .state;
             self.backlog.extend(lines.into_iter().map(|line| line.event));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::rack::Rack;
 use super::trace::Trace;
-use crate::autoscaler::energy::Draws;
+use crate::autoscaler::price::Draws;
 use crate::model::machine::Machine;
 use crate::model::pod::Pod;
 use crate::model::resources::Resources;

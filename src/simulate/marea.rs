@@ -9,7 +9,7 @@ use super::governor::Governor;
 use super::meter;
 use super::trace::Trace;
 use super::world::{News, World};
-use crate::autoscaler::{Action, Event, State, What, next_wakeup, step};
+use crate::autoscaler::{Action, Core, Event, What, next_wakeup, step};
 use crate::model::machine::Power;
 use crate::model::node::{Node, Shape};
 use crate::model::pod::{Phase, Pod, PodId};
@@ -17,7 +17,7 @@ use crate::model::pod::{Phase, Pod, PodId};
 /// The core, its state, and what it has yet to be told.
 #[derive(Debug)]
 pub(super) struct Marea {
-    state: State,
+    state: Core,
     start: i64,
     untold: VecDeque<Event>,
     /// By machine: the number of the action that shuts it down.
@@ -35,7 +35,7 @@ pub(super) struct Marea {
 impl Marea {
     pub(super) fn new(trace: &Trace) -> Self {
         Self {
-            state: State::default(),
+            state: Core::default(),
             start: trace.start.as_millisecond(),
             untold: VecDeque::new(),
             going: BTreeMap::new(),

@@ -2,7 +2,7 @@
 //! own model (`autoscaler::meter`) it draws at most while it boots, idle watts while it shuts down, and between both
 //! in proportion to the CPU that pods on it ask for.
 
-use crate::autoscaler::energy::Draws;
+use crate::autoscaler::price::Draws;
 
 /// What a machine does with its power.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::autoscaler::Policy;
-use crate::autoscaler::energy::{Draws, draws};
 use crate::autoscaler::policy::Bounds;
+use crate::autoscaler::price::{Draws, draws};
 use crate::model::cluster::{ClusterSpec, Pool};
 use crate::model::machine::{Machine, Role};
 use crate::model::node::Shape;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use marea::autoscaler::{self, Policy, State};
+use marea::autoscaler::{self, Core, Policy};
 use marea::cli::socket::Daemon;
 use marea::daemon::{self, Settings};
 use marea::executor::Limits;
@@ -243,7 +243,7 @@ async fn a_waiting_pod_powers_a_machine_on_and_idling_powers_it_off_and_removes_
     let orders = bench.api.world().orders();
     assert!(orders[0].starts_with("PATCH") && orders.last().unwrap().starts_with("DELETE"), "{orders:?}");
     bench.stop().await;
-    let checked = Journal::open(bench.path()).unwrap().verify::<State>(autoscaler::step).unwrap();
+    let checked = Journal::open(bench.path()).unwrap().verify::<Core>(autoscaler::step).unwrap();
     assert!(checked.lines > 10 && checked.parted.is_none(), "{} {:?}", checked.lines, checked.parted);
     assert!(!bench.path().join("marea.sock").exists());
 }
@@ -357,7 +357,7 @@ async fn on_a_full_disk_nothing_is_done_and_with_room_again_it_goes_on() {
     std::fs::remove_file(&filler).unwrap();
     bench.until("what waited is done", async |bench| bench.provider.ordered("on wn-1") == 1).await;
     bench.stop().await;
-    let checked = Journal::open(bench.path()).unwrap().verify::<State>(autoscaler::step).unwrap();
+    let checked = Journal::open(bench.path()).unwrap().verify::<Core>(autoscaler::step).unwrap();
     assert_eq!(checked.parted, None);
     drop(mount);
 }
@@ -409,7 +409,7 @@ async fn without_a_journal_nothing_is_done_and_afterwards_it_goes_on() {
     bench.until("what waited is done", async |bench| bench.provider.ordered("on wn-1") == 1).await;
     assert_eq!(bench.provider.ordered("on wn-2"), 0, "an order that was refused is not carried out later");
     bench.stop().await;
-    let checked = Journal::open(bench.path()).unwrap().verify::<State>(autoscaler::step).unwrap();
+    let checked = Journal::open(bench.path()).unwrap().verify::<Core>(autoscaler::step).unwrap();
     assert_eq!(checked.parted, None);
 }
 

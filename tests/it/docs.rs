@@ -40,8 +40,8 @@ fn every_example_of_a_config_is_taken_as_it_stands() {
 }
 
 /// Each provider that switches machines is made of its example, so that the words mean something together, too.
-#[test]
-fn each_provider_is_made_of_its_example() {
+#[tokio::test]
+async fn each_provider_is_made_of_its_example() {
     let at = tempfile::tempdir().unwrap();
     let mut made = Vec::new();
     for (line, text) in examples("providers.md") {
@@ -56,7 +56,7 @@ fn each_provider_is_made_of_its_example() {
         let config = Loaded::parse("providers.md", &text).unwrap();
         let provider = providers::declared(&config, at.path())
             .unwrap_or_else(|error| panic!("the example at docs/providers.md:{line}: {error}"));
-        made.push((config.config.provider, futures::executor::block_on(provider.list()).unwrap()));
+        made.push((config.config.provider, provider.list().await.unwrap()));
     }
     let names: Vec<String> = made.iter().map(|(provider, _)| format!("{provider:?}").to_lowercase()).collect();
     assert_eq!(names, ["ipmi", "ipmi", "redfish", "wol", "ssh", "command"]);

@@ -168,13 +168,13 @@ fn help_has_examples_and_a_pipe_is_a_trace() {
 
 #[test]
 fn a_journal_is_a_trace_and_is_only_read() {
-    use marea::autoscaler::{Event, State, step};
+    use marea::autoscaler::{Core, Event, step};
     use marea::model::pod::{Phase, Pod, PodId};
     use marea::simulate::Rack;
     use marea::store::journal::{Journal, Line};
 
     let folder = tempfile::tempdir().unwrap();
-    let (mut journal, mut state) = (Journal::open(folder.path()).unwrap(), State::default());
+    let (mut journal, mut state) = (Journal::open(folder.path()).unwrap(), Core::default());
     let at = |seconds: i64| jiff::Timestamp::from_second(1_767_571_200 + seconds).unwrap();
     let pod = |name: &str, node: Option<&str>, phase: Phase| {
         let id = PodId { namespace: "work".to_owned(), name: name.to_owned() };

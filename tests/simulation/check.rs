@@ -222,7 +222,7 @@ fn ready_others(world: &World, name: &str, pool: &str, strictly: bool) -> usize 
     let serves = |other: &&marea::model::machine::Machine| {
         let ready = world.told.nodes.get(&other.name).is_some_and(|node| node.ready && !node.cordoned);
         let coming = world.state.machines.get(&other.name).is_some_and(|one| match one.phase {
-            marea::autoscaler::state::Phase::PoweringOn { deadline, .. } => time(world.now) < deadline,
+            marea::autoscaler::tracked::Phase::PoweringOn { deadline, .. } => time(world.now) < deadline,
             _ => one.phase.name() == "uncordoning",
         });
         let counted = world.state.machines.get(&other.name).is_some_and(|one| one.phase.name() == "on");

@@ -16,7 +16,7 @@ mod planted;
 mod rng;
 mod world;
 
-use marea::autoscaler::{Event, State, next_wakeup, step};
+use marea::autoscaler::{Core, Event, next_wakeup, step};
 use planted::Planted;
 use world::World;
 
@@ -78,7 +78,7 @@ fn the_journal_replays_to_the_same_bytes() {
     let failed = sweep(0..50, |seed| {
         let mut world = World::new(seed, Planted::Nothing);
         world.run()?;
-        let mut state = State::default();
+        let mut state = Core::default();
         for ((now, event), said) in world.journal.iter().zip(&world.said) {
             let text = serde_json::to_string(event).unwrap();
             let event: Event = serde_json::from_str(&text).unwrap();

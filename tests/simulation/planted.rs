@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use marea::autoscaler::consolidation::Budget;
-use marea::autoscaler::state::{Phase, Tracked};
+use marea::autoscaler::tracked::{Phase, Tracked};
 use marea::autoscaler::{Action, Event, State, What};
 use marea::model::machine::Role;
 use marea::model::pod::Moving;

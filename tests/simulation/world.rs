@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use marea::autoscaler::consolidation::Budget;
 use marea::autoscaler::policy::{Bounds, Policy, Rule};
-use marea::autoscaler::{Action, Event, Request, State, What, next_wakeup, step};
+use marea::autoscaler::{Action, Core, Event, Request, What, next_wakeup, step};
 use marea::model::machine::{Machine, Role};
 use marea::model::node::{Effect, Node, Shape, Taint};
 use marea::model::pod::{Pod, PodId};
@@ -135,7 +135,7 @@ pub(crate) struct World {
     stream: u64,
     stream_at: [i64; 2],
     epoch: u64,
-    pub(crate) state: State,
+    pub(crate) state: Core,
     pub(crate) told: Told,
     pub(crate) under_way: BTreeMap<String, u64>,
     pub(crate) journal: Vec<(Timestamp, Event)>,
@@ -226,7 +226,7 @@ impl World {
             stream: 0,
             stream_at: [start; 2],
             epoch: 0,
-            state: State::default(),
+            state: Core::default(),
             told: Told::default(),
             under_way: BTreeMap::new(),
             journal: Vec::new(),

@@ -272,7 +272,7 @@ fn kinds(question: &Question<'_>, sites: &Sites, classes: &Classes<'_>) -> (Vec<
     let mut racks: Vec<&str> = Vec::new();
     let naming: Vec<_> =
         classes.made.iter().filter(|class| class.only.is_some() || !class.refused.is_empty()).collect();
-    let mut by_key: BTreeMap<KindKey<'_>, Vec<(u32, usize)>> = BTreeMap::new();
+    let mut by_key: BTreeMap<KindKey<'_>, Vec<(u64, usize)>> = BTreeMap::new();
     for offer in &question.offers {
         let site = sites.site(offer.site);
         let lets_on = |class: &&&super::board::Class| {

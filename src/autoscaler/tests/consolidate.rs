@@ -45,7 +45,7 @@ fn pair(policy: Policy) -> Rig {
 fn live(rig: &mut Rig, ms: i64) -> Vec<(String, What)> {
     let mut rest = Vec::new();
     let end = rig.now + ms;
-    let begun = |one: &state::Tracked| one.in_flight.as_ref().map(|flight| flight.what.clone());
+    let begun = |one: &tracked::Tracked| one.in_flight.as_ref().map(|flight| flight.what.clone());
     let mut asked: Vec<(String, What)> = Vec::new();
     for (name, tracked) in &rig.state.machines {
         let what = begun(tracked).filter(|what| !matches!(what, What::Drain { .. } | What::PowerOff { .. }));

@@ -183,7 +183,7 @@ fn a_bmc_that_refuses_or_is_silent_is_a_state_of_its_own_and_is_asked_ever_more_
         (&refused as &dyn Fn(String) -> Event, "power-refused", "the password"),
         (&silent, "power-unseen", "no answer within 60 s"),
     ] {
-        let mut rig = Rig { state: State::default(), now: 0, last: vec![], machines: vec![machine("a", 2000)] };
+        let mut rig = Rig { state: Core::default(), now: 0, last: vec![], machines: vec![machine("a", 2000)] };
         rig.start(Policy::default());
         rig.send(Event::PodsListed { pods: vec![] });
         rig.send(Event::NodesListed { nodes: vec![] });

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::super::atlas::Atlas;
-use super::super::energy::ready_about;
-use super::super::scale_up::boots;
-use super::super::state::{Phase, State, Tracked};
+use super::super::core::Core;
+use super::super::price::ready_about;
+use super::super::state::State;
+use super::super::tracked::{Phase, Tracked, boots};
 use super::super::view::View;
 use crate::model::pod::{Pod, PodId};
 
@@ -42,11 +43,12 @@ pub struct Notice {
 }
 
 /// All that should have been said, as things are.
-pub fn notices(state: &State, now: Timestamp) -> Vec<Notice> {
+pub fn notices(core: &Core, now: Timestamp) -> Vec<Notice> {
+    let state: &State = core;
     let mut all: Vec<Notice> = state.machines.values().filter_map(|tracked| of_machine(state, tracked)).collect();
     // While new demand gathers nothing is decided, and without fresh lists nothing is known.
     if state.batch.is_none() && state.fresh() {
-        all.extend(of_pods(state, now));
+        all.extend(of_pods(core, now));
     }
     all
 }
@@ -76,12 +78,12 @@ fn of_machine(state: &State, tracked: &Tracked) -> Option<Notice> {
     })
 }
 
-fn of_pods(state: &State, now: Timestamp) -> Vec<Notice> {
+fn of_pods(core: &Core, now: Timestamp) -> Vec<Notice> {
+    let (state, view): (&State, _) = (core, core.view());
     let waiting: Vec<&Pod> = state.demand().take(AT_ONCE).collect();
     if waiting.is_empty() {
         return Vec::new();
     }
-    let view = View::with_promises(state);
     let mut atlas = Atlas::of(state, &view, now);
     waiting.into_iter().filter_map(|pod| of_pod(state, &view, &mut atlas, pod, now)).collect()
 }

@@ -4,16 +4,21 @@
 use jiff::Timestamp;
 
 use super::super::atlas::Atlas;
-use super::super::scale_up::{doubted, due};
-use super::super::state::{State, Tracked, is_live};
+use super::super::core::Core;
+use super::super::doubt::doubted;
+use super::super::pods::is_live;
+use super::super::scale_up::due;
+use super::super::state::State;
+use super::super::time::until;
+use super::super::tracked::Tracked;
 use super::super::view::View;
-use super::{Why, describe, until};
+use super::{Why, describe};
 use crate::model::pod::{Owner, Phase, Pod, PodId};
 use crate::scheduling::Misfit;
 
 /// Why a pod waits, runs or does not matter.
-pub fn why_pod(state: &State, id: &PodId, now: Timestamp) -> Why {
-    let view = View::with_promises(state);
+pub fn why_pod(core: &Core, id: &PodId, now: Timestamp) -> Why {
+    let (state, view): (&State, _) = (core, core.view());
     explain(state, &view, &mut Atlas::of(state, &view, now), id, now)
 }
 
@@ -103,8 +108,8 @@ pub(super) fn verdict(
 }
 
 /// The pods that wait and that no machine and no node could host as things are, each with the reason of each machine.
-pub fn unplaceable(state: &State, now: Timestamp) -> Vec<Why> {
-    let view = View::with_promises(state);
+pub fn unplaceable(core: &Core, now: Timestamp) -> Vec<Why> {
+    let (state, view): (&State, _) = (core, core.view());
     let mut atlas = Atlas::of(state, &view, now);
     let names: Vec<&String> = state.machines.keys().chain(state.nodes.keys()).collect();
     let waiting: Vec<&Pod> = state.demand().collect();

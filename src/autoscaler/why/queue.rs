@@ -4,11 +4,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::super::atlas::Atlas;
-use super::super::promise::{Cover, Queue, covers, promised};
+use super::super::core::Core;
+use super::super::promise::{Cover, covers};
+use super::super::queue::{Queue, promised};
 use super::super::state::State;
+use super::super::time::until;
 use super::super::view::View;
+use super::Why;
 use super::pod::verdict;
-use super::{Why, until};
 use crate::model::queue::{Backlog, Unit};
 use crate::model::resources::Resources;
 
@@ -75,13 +78,13 @@ fn covered<'a>(state: &State, queue: &'a Queue) -> Vec<(&'a Backlog, Cover)> {
 }
 
 /// Why a queue wakes machines or does not.
-pub fn why_queue(state: &State, name: &str, now: Timestamp) -> Why {
+pub fn why_queue(core: &Core, name: &str, now: Timestamp) -> Why {
+    let (state, view): (&State, _) = (core, core.view());
     let Some(queue) = state.queues.get(name) else {
         let known: Vec<&str> = state.queues.keys().map(String::as_str).collect();
         let known = if known.is_empty() { "nothing has been heard of any".to_owned() } else { known.join(", ") };
         return Why::line(format!("queue {name}: nothing is known of it; known are: {known}"));
     };
-    let view = View::with_promises(state);
     let mut atlas = Atlas::of(state, &view, now);
     let mut because = Vec::new();
     because.extend(state.frozen().map(|frozen| Why::line(format!("frozen: {frozen}"))));

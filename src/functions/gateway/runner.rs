@@ -17,11 +17,10 @@ use super::machines::Standing;
 use super::word::Seen;
 use super::word::{Board, Depths, Ended, Word};
 use crate::clock;
-use crate::functions::event::{EventId, job_name};
 use crate::functions::objects::Entry;
 use crate::functions::objects::facts::JobFact;
 use crate::functions::queue::{Queue, Ticket};
-use crate::functions::store::{Change, Kind, Record, State, StoreFault};
+use crate::functions::store::{Change, State, StoreFault};
 
 mod events;
 mod jobs;

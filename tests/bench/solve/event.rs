@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
-use marea::autoscaler::{Action, Event, Policy, State, What, next_wakeup, step};
+use marea::autoscaler::{Action, Core, Event, Policy, What, next_wakeup, step};
 use marea::model::machine::{Machine, Power, Role};
 use marea::model::node::Node;
 use marea::model::pod::{Phase, Pod};
@@ -21,7 +21,7 @@ const PODS: usize = 300_000;
 const ROUNDS: usize = 100;
 
 struct Cluster {
-    state: State,
+    state: Core,
     now: Timestamp,
 }
 
@@ -104,7 +104,7 @@ impl Cluster {
 
     fn made() -> Self {
         let now = Timestamp::from_second(1_767_571_200).unwrap();
-        let mut cluster = Self { state: State::default(), now };
+        let mut cluster = Self { state: Core::default(), now };
         let machines = (0..MACHINES).map(machine).collect();
         let actions = cluster.send(Event::Started { machines, policy: Policy::default() });
         cluster.done(actions);
