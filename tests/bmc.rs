@@ -184,6 +184,28 @@ pub fn venv(test: &str, packages: &[&str]) -> Option<PathBuf> {
     Some(place)
 }
 
+/// A certificate for this computer that nobody has signed but itself, and its key.
+pub fn self_signed(folder: &Path) -> (PathBuf, PathBuf) {
+    let (certificate, key) = (folder.join("tls.pem"), folder.join("tls.key"));
+    let subject = [
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        "subjectAltName=DNS:localhost,IP:127.0.0.1",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+    ];
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .args(subject)
+        .output();
+    assert!(made.is_ok_and(|made| made.status.success()), "openssl makes a certificate");
+    (certificate, key)
+}
+
 /// A Redfish BMC with a certificate of its own.
 pub struct RedfishBmc {
     pub url: String,
@@ -197,24 +219,8 @@ pub struct RedfishBmc {
 impl RedfishBmc {
     pub fn start(test: &str, folder: &Path, password: &str, scripts: &[&Path], sessions: bool) -> Option<Self> {
         let venv = venv(test, &["sushy-tools==2.2.0"])?;
-        let (certificate, key, state) = (folder.join("tls.pem"), folder.join("tls.key"), folder.join("redfish"));
+        let ((certificate, key), state) = (self_signed(folder), folder.join("redfish"));
         fs::create_dir_all(&state).unwrap();
-        let subject = [
-            "-subj",
-            "/CN=localhost",
-            "-addext",
-            "subjectAltName=DNS:localhost,IP:127.0.0.1",
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-        ];
-        let made = Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout"])
-            .arg(&key)
-            .arg("-out")
-            .arg(&certificate)
-            .args(subject)
-            .output();
-        assert!(made.is_ok_and(|made| made.status.success()), "openssl makes a certificate");
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = Command::new(venv.join("bin/python"))
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/power/redfish.py"))

@@ -5,6 +5,8 @@ use std::path::Path;
 use marea::cli::providers;
 use marea::config::Loaded;
 
+use crate::bmc::self_signed;
+
 /// The examples of a page, each with the line that it begins at.
 fn examples(page: &str) -> Vec<(usize, String)> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page);
@@ -43,6 +45,8 @@ fn every_example_of_a_config_is_taken_as_it_stands() {
 #[tokio::test]
 async fn each_provider_is_made_of_its_example() {
     let at = tempfile::tempdir().unwrap();
+    // An authority is read when the provider is made.
+    let (certificate, _) = self_signed(at.path());
     let mut made = Vec::new();
     for (line, text) in examples("providers.md") {
         let whole = text.starts_with("provider = ") && !text.contains("provider = \"im\"");
@@ -53,6 +57,7 @@ async fn each_provider_is_made_of_its_example() {
         // What joins several stands beside the settings of the means that it names.
         let before = "provider = \"ipmi\"\n[ipmi]\nuser = \"marea\"\npassword_file = \"/etc/marea/bmc.password\"\n";
         let text = if joined { format!("{before}{text}") } else { text };
+        let text = text.replace("/etc/marea/bmc-ca.pem", &certificate.display().to_string());
         let config = Loaded::parse("providers.md", &text).unwrap();
         let provider = providers::declared(&config, at.path())
             .unwrap_or_else(|error| panic!("the example at docs/providers.md:{line}: {error}"));

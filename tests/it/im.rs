@@ -15,6 +15,7 @@ use marea::provider::im::vm::Made;
 use marea::provider::{Provider as _, ProviderError};
 use marea::radl;
 
+use crate::bmc::self_signed;
 use crate::im_server::{ImServer, Mode, Relay};
 
 const DOCUMENT: &str = "network n ()\nsystem front (cpu.count>=1 and net_interface.0.connection='n' and disk.0.os.name='linux' and \
@@ -193,6 +194,24 @@ async fn what_is_wrong_is_told_with_what_to_do_about_it() {
     assert_eq!(error.advice, Advice::GiveUp, "{error}");
     let error = client("http://127.0.0.1:1", &auth(at.path(), "right"), 60).states(&id).await.unwrap_err();
     assert_eq!(error.advice, Advice::Retry, "{error}");
+}
+
+/// A server that speaks TLS is believed by the certificates that are trusted, and by nothing else: no word is said to another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_trusted_by_its_certificate() {
+    let at = tempfile::tempdir().unwrap();
+    let (certificate, _) = self_signed(at.path());
+    let Some(server) = ImServer::start("im", at.path()) else { return };
+    let (url, auth) = (server.url().replace("http:", "https:"), auth(at.path(), "right"));
+    let client = |ca: Option<&Path>| {
+        let (url, auth, ca, timeout) = (url.clone(), auth.clone(), ca.map(Path::to_owned), Duration::from_secs(60));
+        ImClient::new(Settings { url, auth, ca, timeout })
+    };
+    let error = client(None).unwrap().version().await.unwrap_err();
+    assert!(error.advice == Advice::Tell && error.text.contains("certificate"), "{error}");
+    assert_eq!(client(Some(&certificate)).unwrap().version().await.unwrap().trim(), "2.0.0");
+    let elsewhere = at.path().join("nothing.pem");
+    assert!(client(Some(&elsewhere)).unwrap_err().contains("nothing.pem"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,6 @@
-"""The real Infrastructure Manager (PyPI `IM`), its settings by arguments: im.py PORT FOLDER."""
+"""The real Infrastructure Manager (PyPI `IM`), its settings by arguments: im.py PORT FOLDER.
+With tls.pem and tls.key in the folder it speaks TLS."""
+import pathlib
 import sys
 
 from IM.config import Config
@@ -10,6 +12,9 @@ Config.REST_ROOT_PATH = "/"
 Config.DATA_DB = f"sqlite://{folder}/inf.dat"
 Config.LOG_FILE = f"{folder}/im.log"
 Config.LOG_LEVEL = "ERROR"
+Config.REST_SSL = pathlib.Path(folder, "tls.pem").exists()
+Config.REST_SSL_CERTFILE, Config.REST_SSL_KEYFILE = f"{folder}/tls.pem", f"{folder}/tls.key"
+Config.REST_SSL_CA_CERTS = None
 # What a cloud says is believed for so many seconds.
 Config.VM_INFO_UPDATE_FREQUENCY = 1
 # How often configuring is looked at.
