@@ -10,9 +10,8 @@ use super::solve::sites::Sites;
 use super::state::State;
 use super::view::View;
 
-/// The places that the scheduler would not agree to, whoever goes first: waiting pod and site, by their numbers.
-/// In their
-/// order. The atlas is left as it was.
+/// The places that the scheduler would not agree to, whoever goes first: waiting pod and site, by their numbers and in
+/// the order of these. The atlas is left as it was.
 pub(super) fn refusals(
     atlas: &mut Atlas,
     (state, view, now): (&State, &View, Timestamp),

@@ -26,6 +26,9 @@ pub fn environment() -> Result<PathBuf, String> {
     let folder = root.join(format!("oracle-{key}"));
     let python = folder.join("bin/python");
     let whole = folder.join("whole");
+    // One makes it, whoever else asks meanwhile waits for it, in this process or another.
+    let lock = std::fs::File::create(root.join(format!("oracle-{key}.lock"))).map_err(|e| e.to_string())?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).map_err(|e| e.to_string())?;
     if whole.exists() {
         return Ok(python);
     }

@@ -59,6 +59,9 @@ pub(crate) fn program() -> Result<PathBuf, String> {
     };
     let folder = cache.join(format!("scheduler-oracle-{:016x}", hasher.finish()));
     let program = folder.join("oracle");
+    // One compiles, whoever else asks meanwhile waits for it, in this process or another.
+    let lock = fs::File::create(folder.with_extension("lock")).map_err(|error| error.to_string())?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).map_err(|error| error.to_string())?;
     if program.exists() {
         return Ok(program);
     }

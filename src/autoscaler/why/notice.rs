@@ -79,11 +79,11 @@ fn of_machine(state: &State, tracked: &Tracked) -> Option<Notice> {
 }
 
 fn of_pods(core: &Core, now: Timestamp) -> Vec<Notice> {
-    let (state, view): (&State, _) = (core, core.view());
-    let waiting: Vec<&Pod> = state.demand().take(AT_ONCE).collect();
+    let waiting: Vec<&Pod> = core.demand().take(AT_ONCE).collect();
     if waiting.is_empty() {
         return Vec::new();
     }
+    let (state, view): (&State, _) = (core, core.view());
     let mut atlas = Atlas::of(state, &view, now);
     waiting.into_iter().filter_map(|pod| of_pod(state, &view, &mut atlas, pod, now)).collect()
 }
