@@ -106,11 +106,15 @@ pub fn a_join_that_half_happened_is_finished(cluster: &Cluster) -> Result<(), St
 }
 
 pub fn the_daemon_has_the_least_rights(_cluster: &Cluster) -> Result<(), String> {
-    let own = format!("{STATE}/kubeconfig");
+    least_rights(&format!("{STATE}/kubeconfig"))
+}
+
+/// What the account of this kubeconfig may do is what the daemon needs, and no more.
+pub fn least_rights(kubeconfig: &str) -> Result<(), String> {
     let may = |verb: &str, what: &str| {
         let bundle = std::env::var("MAREA_BUNDLE").unwrap_or_else(|_| "/var/cache/marea/bundle".to_owned());
         let out = Command::new(format!("{bundle}/bin/kubectl"))
-            .args(["--kubeconfig", &own, "auth", "can-i", verb])
+            .args(["--kubeconfig", kubeconfig, "auth", "can-i", verb])
             .args(what.split(' '))
             .arg("-A")
             .output()

@@ -17,6 +17,9 @@
     reason = "a test program: it may fail and speak"
 )]
 
+#[path = "../bmc.rs"]
+#[expect(dead_code, reason = "only its Python environment is used here")]
+mod bmc;
 mod clients;
 mod cluster;
 mod consolidation;
@@ -25,6 +28,10 @@ mod existing;
 mod faults;
 mod first;
 mod functions;
+#[path = "../im_server.rs"]
+#[expect(dead_code, reason = "no relay is before it here")]
+mod im_server;
+mod import;
 mod oscar;
 #[path = "../it/oscar_clients.rs"]
 mod oscar_clients;
@@ -52,6 +59,7 @@ const TESTS: &[(&str, Test)] = &[
     ("a_drain_waits_for_a_disruption_budget", faults::disruption_budget),
     ("two_half_filled_machines_become_one", consolidation::two_become_one),
     ("the_journal_replays_to_the_same_bytes", faults::journal_replays),
+    ("a_cluster_of_ec3_is_taken_over_with_an_account_made_over_ssh", import::taken_over),
     ("the_unit_starts_is_watched_and_stops", unit::service),
     ("machines_that_exist_become_a_cluster_and_get_free_again", existing::from_claim_to_release),
     ("destroy_leaves_nothing", first::destroy_leaves_nothing),
