@@ -78,14 +78,15 @@ impl Api<'_> {
              \x20 token=$(kubectl -n marea get secret marea-daemon-token -o 'jsonpath={{.data.token}}' | base64 -d)\n\
              \x20 if [ -n \"$token\" ]; then break; fi; sleep 0.1\n\
              done\n\
-             [ -n \"$token\" ]\necho \"$token\"\nbase64 -w0 < /etc/kubernetes/pki/ca.crt\n"
+             [ -n \"$token\" ]\necho \"$token\"\nbase64 -w0 < /etc/kubernetes/pki/ca.crt; echo\n\
+             kubectl config view --minify -o 'jsonpath={{.clusters[0].cluster.server}}'\n"
         );
         let answer = self.kubectl("making the daemon's account", &script).await?;
         let mut lines = answer.lines();
-        let (token, ca) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
-        let address = &self.address;
+        let [token, ca, server] = std::array::from_fn(|_| lines.next().unwrap_or_default());
+        let cluster = cluster_of(&self.address, server);
         Ok(format!(
-            "apiVersion: v1\nkind: Config\ncurrent-context: marea\nclusters:\n- name: marea\n  cluster:\n    server: https://{address}:6443\n    certificate-authority-data: {ca}\nusers:\n- name: marea\n  user:\n    token: {token}\ncontexts:\n- name: marea\n  context:\n    cluster: marea\n    user: marea\n"
+            "apiVersion: v1\nkind: Config\ncurrent-context: marea\nclusters:\n- name: marea\n  cluster:\n{cluster}    certificate-authority-data: {ca}\nusers:\n- name: marea\n  user:\n    token: {token}\ncontexts:\n- name: marea\n  context:\n    cluster: marea\n    user: marea\n"
         ))
     }
 
@@ -139,6 +140,16 @@ impl Api<'_> {
     }
 }
 
+/// Where the API server is reached, and the name that is in its certificate, where that is another: a cluster that somebody
+/// else made may not know itself by the address that leads to it from here.
+fn cluster_of(address: &str, server: &str) -> String {
+    let place = server.trim().trim_start_matches("https://").trim_end_matches('/');
+    let (name, port) = place.rsplit_once(':').unwrap_or((place, "6443"));
+    let name =
+        if name == address || name.is_empty() { String::new() } else { format!("    tls-server-name: {name}\n") };
+    format!("    server: https://{address}:{port}\n{name}")
+}
+
 fn condition(node: &Value) -> Option<&Value> {
     node["status"]["conditions"].as_array()?.iter().find(|c| c["type"] == "Ready")
 }
@@ -180,4 +191,18 @@ fn taint(taint: &Value) -> Option<Taint> {
     }
     let effect: Effect = serde_json::from_value(taint["effect"].clone()).ok()?;
     Some(Taint { key: key.to_owned(), value: taint["value"].as_str().unwrap_or_default().to_owned(), effect })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_server_is_known_by_the_name_in_its_certificate() {
+        let own = "    server: https://10.0.0.1:6443\n";
+        assert_eq!(cluster_of("10.0.0.1", "https://10.0.0.1:6443"), own);
+        assert_eq!(cluster_of("10.0.0.1", ""), own);
+        let other = "    server: https://192.0.2.7:8443\n    tls-server-name: kubeserver\n";
+        assert_eq!(cluster_of("192.0.2.7", "https://kubeserver:8443\n"), other);
+    }
 }
