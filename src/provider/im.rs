@@ -128,6 +128,9 @@ impl ImProvider {
                     vm.id
                 ));
             }
+            if vm.made == Made::Refused {
+                continue;
+            }
             match vm.state.as_str() {
                 "stopped" | "off" | "deleting" => {}
                 // A failed one holds what it has until it is removed.

@@ -233,6 +233,14 @@ impl Worker {
                 self.adds = paced(names.len(), clock::monotonic().duration_since(began), self.most);
                 // What cannot be seen now is seen when somebody asks.
                 let Ok(found) = self.sight.look(Duration::ZERO).await else { return each(&Ok(())) };
+                let failed = found.iter().filter(|(name, _)| names.contains(&name.as_str())).flat_map(|(_, vms)| vms);
+                let failed: Vec<String> = failed.filter(|vm| vm.state == "failed").map(|vm| vm.id.clone()).collect();
+                if !failed.is_empty()
+                    && let Err(error) = self.remove(failed).await
+                {
+                    // It is tried again before another of its name is made.
+                    tracing::warn!(%error, "what the cloud did not make could not be removed");
+                }
                 let outcome = |name: &str| match found.get(name).and_then(|vms| vms.first()) {
                     Some(vm) if vm.state == "failed" => Err(ImError {
                         advice: Advice::Retry,

@@ -30,6 +30,8 @@ pub enum Made {
     Left,
     /// Another has its number, so that no order reaches it: orders that were carried out side by side.
     Hidden,
+    /// Its cloud refused it, so that nothing runs there. It stays in the list for as long as that cloud cannot be reached.
+    Refused,
 }
 
 impl Vm {
@@ -55,15 +57,18 @@ pub(super) fn exported(text: &str) -> Option<Vec<Vm>> {
             continue;
         }
         let id = entry.get("im_id")?.to_string();
+        let state = entry.get("state")?.as_str()?.to_owned();
+        // What a cloud made has an ID of the cloud's.
+        let was_refused = state == "failed" && entry.get("id").is_some_and(Value::is_null);
         let radl = entry.get("info").and_then(Value::as_str).unwrap_or_default();
         let made = match (is("creating"), is("configured")) {
             _ if all.iter().any(|vm| vm.id == id) => Made::Hidden,
             // Whether it is configured is not known until it is made, unless it was read from the database.
             (Some(true), Some(false)) => Made::Left,
             (Some(true), _) => Made::UnderWay,
+            _ if was_refused => Made::Refused,
             _ => Made::Whole,
         };
-        let state = entry.get("state")?.as_str()?.to_owned();
         all.push(Vm { name: fragment::name(radl, &id).unwrap_or_default(), id, state, made });
     }
     Some(all)
@@ -85,6 +90,10 @@ mod tests {
             entry(2, "b", r#""creating": true, "destroy": false, "configured": null"#),
             entry(3, "c", r#""creating": true, "destroy": false, "configured": false"#),
             entry(0, "d", r#""creating": false, "destroy": false, "configured": null"#),
+            entry(4, "e", r#""creating": false, "destroy": false, "configured": null, "id": null"#)
+                .replace("running", "failed"),
+            entry(5, "f", r#""creating": false, "destroy": false, "configured": null, "id": "7""#)
+                .replace("running", "failed"),
         ];
         let inner = format!("{{\"vm_list\": [{}]}}", list.join(","));
         let text = serde_json::json!({ "data": inner }).to_string();
@@ -95,6 +104,8 @@ mod tests {
             vm("2", "b", Made::UnderWay),
             vm("3", "c", Made::Left),
             vm("0", "d", Made::Hidden),
+            vm("4", "e", Made::Refused),
+            vm("5", "f", Made::Whole),
         ];
         assert_eq!(all, expected);
         assert!(exported("{}").is_none() && exported("<html>").is_none());
