@@ -25,6 +25,7 @@ mod fake_namespace;
 mod functions;
 mod http;
 mod im;
+mod im_daemon;
 mod im_node;
 #[path = "../im_server.rs"]
 mod im_server;

@@ -17,6 +17,8 @@ Config.REST_SSL_CERTFILE, Config.REST_SSL_KEYFILE = f"{folder}/tls.pem", f"{fold
 Config.REST_SSL_CA_CERTS = None
 # What a cloud says is believed for so many seconds.
 Config.VM_INFO_UPDATE_FREQUENCY = 1
+# Between attempts to have a cloud make a machine.
+Config.DELAY_BETWEEN_VM_RETRIES = 1
 # How often configuring is looked at.
 Config.CHECK_CTXT_PROCESS_INTERVAL = 1
 Config.CONFMAMAGER_CHECK_STATE_INTERVAL = 1
