@@ -202,15 +202,23 @@ fn words(question: &Question<'_>, sites: &Sites, found: &Found) -> Decision {
     decision
 }
 
+/// The machines that may be powered on; without `shaky` only those that are not known to fail. A pool that others stand in
+/// for rests as a whole while one of its machines does, and is then gone back to before those others.
 fn offers<'a>(state: &'a State, sites: &Sites, shaky: bool) -> Vec<Offer<'a>> {
-    let mine = state.machines.off().filter(|tracked| is_candidate(tracked) && (shaky || tracked.failures == 0));
+    let relieved = |tracked: &Tracked| state.policy.relieved.contains(&tracked.machine.pool);
+    let failed = state.machines.moving().filter(|tracked| matches!(tracked.phase, Phase::Failed { .. }));
+    let resting: BTreeSet<&str> = failed.map(|tracked| tracked.machine.pool.as_str()).collect();
+    let sound = |tracked: &Tracked| {
+        if relieved(tracked) { !resting.contains(&*tracked.machine.pool) } else { tracked.failures == 0 }
+    };
+    let mine = state.machines.off().filter(|tracked| is_candidate(tracked) && (shaky || sound(tracked)));
     let offer = |tracked: &'a Tracked| {
         let price = price::price(&state.policy, tracked);
         Some(Offer {
             site: sites.find(&tracked.machine.name)?,
             pool: &tracked.machine.pool,
             rack: price::rack(&state.policy, tracked),
-            cost: price.cost.saturating_mul(last_resort(state, tracked)),
+            cost: price.cost.saturating_mul(last_resort(state, tracked)).saturating_mul(worry(tracked)),
             per_milli: price.per_milli,
             boot: price.boot,
             draws: price.full,
@@ -224,6 +232,11 @@ fn offers<'a>(state: &'a State, sites: &Sites, shaky: bool) -> Vec<Offer<'a>> {
 fn last_resort(state: &State, tracked: &Tracked) -> u64 {
     let depth = state.policy.stand_ins.get(&tracked.machine.pool).copied().unwrap_or_default();
     1 << (10 * depth.min(3))
+}
+
+/// Of a pool's machines those are taken first that have not failed, but any of them before one that stands in.
+fn worry(tracked: &Tracked) -> u64 {
+    1 << tracked.failures.min(5)
 }
 
 /// True for a machine that is on, or may be.

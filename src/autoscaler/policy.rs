@@ -69,6 +69,9 @@ pub struct Policy {
     /// Pools that stand in for others once those have no machine to give (`ec3_if_fail`): how far down the chain.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub stand_ins: BTreeMap<String, u32>,
+    /// The pools that they stand in for. One rests as a whole when a machine of it fails, for its cloud has refused it.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub relieved: BTreeSet<String>,
     /// Pools whose machines are paid for by the interval: they go off just before one ends.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub paid: BTreeMap<String, Paid>,
@@ -266,6 +269,7 @@ impl Default for Policy {
             expendable_below: None,
             energy: Energy::default(),
             stand_ins: BTreeMap::new(),
+            relieved: BTreeSet::new(),
             paid: BTreeMap::new(),
             pools: BTreeMap::new(),
             schedule: Vec::new(),

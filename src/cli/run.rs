@@ -1,6 +1,6 @@
 //! `marea run`: the daemon, from the config and from what bootstrap wrote down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -73,7 +73,7 @@ pub async fn run(args: RunArgs, state: &Path) -> anyhow::Result<ExitCode> {
         }
     };
     let terms = Infrastructure::read(state).map_err(anyhow::Error::msg)?.unwrap_or_default().terms;
-    let policy = Policy { paid: paid(&terms), stand_ins: stand_ins(&terms), ..policy };
+    let policy = Policy { paid: paid(&terms), stand_ins: stand_ins(&terms), relieved: relieved(&terms), ..policy };
     let client = client::connect(&state.join("kubeconfig")).await?;
     let settings = Settings {
         state: state.to_owned(),
@@ -122,6 +122,11 @@ fn stand_ins(terms: &BTreeMap<String, Terms>) -> BTreeMap<String, u32> {
         }
     }
     depths
+}
+
+/// The pools that these stand in for.
+fn relieved(terms: &BTreeMap<String, Terms>) -> BTreeSet<String> {
+    terms.iter().filter(|(_, terms)| terms.if_fail.is_some()).map(|(pool, _)| pool.clone()).collect()
 }
 
 #[cfg(test)]

@@ -239,3 +239,33 @@ fn a_pool_that_stands_in_gives_machines_once_the_other_has_none() {
     all.extend(rig.wait(20_000));
     assert_eq!(woken(&all), ["a"]);
 }
+
+#[test]
+fn a_pool_whose_cloud_refuses_rests_as_a_whole_and_is_then_gone_back_to() {
+    let (stand_ins, relieved) = (BTreeMap::from([("dear".to_owned(), 1)]), ["w".to_owned()].into());
+    let policy = Policy { stand_ins, relieved, backoff_base_ms: 60_000, power_cycle: false, ..quick() };
+    let names = ["a", "b", "c", "d"];
+    let mut rig = Rig::new(&names.map(|name| (name, 2000)), policy.clone());
+    for one in rig.machines.iter_mut().filter(|one| ["a", "b"].contains(&&*one.name)) {
+        one.pool = "dear".into();
+    }
+    rig.start(policy);
+    for name in names {
+        rig.observed(name, Power::Off);
+    }
+    rig.send(Event::PodsListed { pods: vec![] });
+    rig.send(Event::NodesListed { nodes: vec![] });
+    rig.apply(pod("p", 1500));
+    assert_eq!(woken(&rig.wait(1000)), ["c"]);
+    let mut all = rig.done("c", Some("there is no machine of this kind left"));
+    rig.observed("c", Power::Off);
+    all.extend(rig.wait(20_000));
+    assert_eq!(woken(&all), ["a"], "what c's cloud has refused it would refuse d");
+    // Its rest is over: it is gone back to, to one that did not fail first.
+    rig.wait(60_000);
+    assert_eq!(rig.phase("c"), "off");
+    rig.apply(pod("q", 1500));
+    assert_eq!(woken(&rig.wait(2000)), ["d"]);
+    rig.apply(pod("r", 1500));
+    assert_eq!(woken(&rig.wait(2000)), ["c"], "and one that failed comes before one that stands in");
+}
