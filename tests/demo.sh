@@ -13,6 +13,7 @@ CONFIG=$MAREA_STATE/marea.toml
 RACK=$MAREA_STATE-rack
 export SCOPE=${SCOPE:-marear} SUBNET=${SUBNET:-10.76.0.0/24}
 PIDFILE=$MAREA_STATE/daemon.pid
+MARK='# Made by the demo, POWER='
 export KUBECONFIG=$MAREA_STATE/admin.kubeconfig
 kubectl() { "$MAREA_BUNDLE/bin/kubectl" --request-timeout=5s "$@"; }
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
@@ -30,9 +31,15 @@ if [ "${1:-}" = down ]; then
   stop_daemon
   if [ -d "$RACK" ]; then
     "$MAREA" destroy --yes --forget
-    exec tests/power/rack.sh down "$RACK"
+    tests/power/rack.sh down "$RACK"
+  else
+    "$MAREA" destroy --yes
   fi
-  exec "$MAREA" destroy --yes
+  # A config that somebody else wrote stays.
+  if grep -qs "^$MARK" "$CONFIG"; then rm -f "$CONFIG"; fi
+  rm -f "$MAREA_STATE/functions-password"
+  rmdir --ignore-fail-on-non-empty "$MAREA_STATE" 2>/dev/null || true
+  exit 0
 fi
 command -v curl >/dev/null || { echo "marea: the demo puts its file with curl: apt-get install curl" >&2; exit 1; }
 [ "$(id -u)" = 0 ] || { echo "marea: the demo makes machines on this computer and needs root" >&2; exit 1; }
@@ -42,13 +49,19 @@ say "1. The template"
 
 say "2. The cluster (machines, kubeadm, pod network, MinIO, function gateway)"
 mkdir -p "$MAREA_STATE"
+made=$(sed -n "s/^$MARK//p" "$CONFIG" 2>/dev/null || true)
+if [ -n "$made" ] && [ "$made" != "$POWER" ]; then
+  echo "marea: the demo of this computer was made with POWER=$made: \`make clean-demo\` first, or run it with that again" >&2
+  exit 1
+fi
 case $POWER in
-  local) [ -f "$CONFIG" ] || echo 'provider = "local"' > "$CONFIG" ;;
+  local) [ -f "$CONFIG" ] || printf '%s\nprovider = "local"\n' "$MARK$POWER" > "$CONFIG" ;;
   ipmi) # a rack of three machines, each with a BMC; Marea is told their addresses
     net=${SUBNET%.0/24}
     tests/power/rack.sh up "$RACK" "front:$net.10:2:4096" "worker-1:$net.11:1:2048" "worker-2:$net.12:1:2048"
     if [ ! -f "$CONFIG" ]; then
       { cat <<TOML
+$MARK$POWER
 provider = "ipmi"
 
 [ssh]
