@@ -48,9 +48,12 @@ struct Figure {
     how: &'static str,
 }
 
+/// A group's name, and what measures it.
+type Group = (&'static str, fn() -> Vec<Figure>);
+
 /// The groups, in the order in which they are measured. Those that ask what memory holds come first: a process gives little
 /// of it back, and what another had freed would be counted, or would hide what is new.
-const GROUPS: [(&str, fn() -> Vec<Figure>); 8] = [
+const GROUPS: [Group; 8] = [
     ("power", power::figures),
     ("solve", solve::figures),
     ("parser", parser::figures),
