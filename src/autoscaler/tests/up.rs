@@ -218,19 +218,28 @@ fn a_boot_is_expected_to_take_what_it_took_before() {
     assert_eq!(said(&rig), "machine a is booting, ready about 00:05:01 UTC", "by its deadline at the latest");
 }
 
-#[test]
-fn a_pool_that_stands_in_gives_machines_once_the_other_has_none() {
-    let stand_ins = BTreeMap::from([("dear".to_owned(), 1)]);
-    let policy = Policy { stand_ins, backoff_base_ms: 60_000, power_cycle: false, ..quick() };
-    let mut rig = Rig::new(&[("a", 2000), ("b", 2000)], policy.clone());
-    // By size alone "b" would be as good.
-    rig.machines.iter_mut().find(|one| one.name == "a").unwrap().pool = "dear".into();
+/// Equal machines that are off; those that are dear are of a pool that stands in for that of the others, which by size and
+/// name alone would come after it.
+fn chained(dear: &[&str], others: &[&str], policy: Policy) -> Rig {
+    let policy = Policy { stand_ins: BTreeMap::from([("dear".to_owned(), 1)]), ..policy };
+    let all: Vec<(&str, u64)> = dear.iter().chain(others).map(|name| (*name, 2000)).collect();
+    let mut rig = Rig::new(&all, policy.clone());
+    for one in rig.machines.iter_mut().filter(|one| dear.contains(&&*one.name)) {
+        one.pool = "dear".into();
+    }
     rig.start(policy);
-    for name in ["a", "b"] {
+    for (name, _) in all {
         rig.observed(name, Power::Off);
     }
     rig.send(Event::PodsListed { pods: vec![] });
     rig.send(Event::NodesListed { nodes: vec![] });
+    rig
+}
+
+#[test]
+fn a_pool_that_stands_in_gives_machines_once_the_other_has_none() {
+    let policy = Policy { backoff_base_ms: 60_000, power_cycle: false, ..quick() };
+    let mut rig = chained(&["a"], &["b"], policy);
     rig.apply(pod("p", 500));
     assert_eq!(woken(&rig.wait(1000)), ["b"]);
     // No capacity: the other pool stands in.
@@ -242,19 +251,9 @@ fn a_pool_that_stands_in_gives_machines_once_the_other_has_none() {
 
 #[test]
 fn a_pool_whose_cloud_refuses_rests_as_a_whole_and_is_then_gone_back_to() {
-    let (stand_ins, relieved) = (BTreeMap::from([("dear".to_owned(), 1)]), ["w".to_owned()].into());
-    let policy = Policy { stand_ins, relieved, backoff_base_ms: 60_000, power_cycle: false, ..quick() };
-    let names = ["a", "b", "c", "d"];
-    let mut rig = Rig::new(&names.map(|name| (name, 2000)), policy.clone());
-    for one in rig.machines.iter_mut().filter(|one| ["a", "b"].contains(&&*one.name)) {
-        one.pool = "dear".into();
-    }
-    rig.start(policy);
-    for name in names {
-        rig.observed(name, Power::Off);
-    }
-    rig.send(Event::PodsListed { pods: vec![] });
-    rig.send(Event::NodesListed { nodes: vec![] });
+    let relieved = ["w".to_owned()].into();
+    let policy = Policy { relieved, backoff_base_ms: 60_000, power_cycle: false, ..quick() };
+    let mut rig = chained(&["a", "b"], &["c", "d"], policy);
     rig.apply(pod("p", 1500));
     assert_eq!(woken(&rig.wait(1000)), ["c"]);
     let mut all = rig.done("c", Some("there is no machine of this kind left"));
